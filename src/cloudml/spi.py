@@ -1,0 +1,323 @@
+"""The narrow waist: all that a provider implements, and all that the core knows of one.
+
+A provider reads (``observe``, ``list``, ``poll``), says purely what it would do (``render``) and does one thing
+(``send``). Retries, waiting, deadlines, progress, error translation, ownership and going on after a crash exist once, in
+the core, around these verbs. An implementation contains no ``try``, no ``sleep`` and no retry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import IO, Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from cloudml import specs
+from cloudml.errors import ProviderError
+from cloudml.states import EMPTY, Captured, Json, Key, LogLine, Operation, Sample, State
+
+Want = TypeVar("Want")
+Want_contra = TypeVar("Want_contra", contravariant=True)
+Result = TypeVar("Result")
+
+
+class Until(Enum):
+    """How long a goal is pursued: until it is done, or only until the provider has taken it."""
+
+    SUBMITTED = "submitted"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Later:
+    """A value that the provider chooses while calls are sent, and that no plan can know: ``Later("version")``."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"<{self.what}>"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A reference to a secret (``env:X``, ``file:P``, ``native:ARN``); printed and hashed as the reference."""
+
+    reference: str
+
+    def __str__(self) -> str:
+        return "${secret:" + self.reference + "}"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A registered model version that a deployment names: what is unknown before it is made is a ``Later``."""
+
+    family: str
+    hash: str
+    version: str | Later
+    id: str | Later
+    uri: str | Later
+    sidecar: str
+
+
+@dataclass(frozen=True)
+class Goal(Generic[Want]):
+    """Present (``want``), cancelled (``cancel``) or absent (neither).
+
+    ``labels`` are what the resource is to carry, ``references`` the model versions that ``want`` names.
+    """
+
+    key: Key
+    want: Want | None = None
+    cancel: bool = False
+    until: Until = Until.DONE
+    labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    references: Mapping[str, Reference] = field(default_factory=lambda: EMPTY)
+
+    @property
+    def present(self) -> bool:
+        return self.want is not None
+
+
+class Effect(Enum):
+    CREATE = "+"
+    UPDATE = "~"
+    DELETE = "-"
+
+
+class Repeat(Enum):
+    """Whether sending a call again after a lost answer is harmless.
+
+    SAFE: a name that we chose, a PUT, a delete. GUARDED: the provider makes the id, so a second one would be a second
+    resource; the loop looks for the first before it sends again.
+    """
+
+    SAFE = "safe"
+    GUARDED = "guarded"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One native request, which makes at most one write.
+
+    ``operation`` is the provider's own name for it, ``target`` the native id that it writes, ``document`` the provider's
+    own request, ``why`` the difference that asks for it.
+    """
+
+    operation: str
+    target: str
+    document: Mapping[str, Any]
+    why: str
+    effect: Effect = Effect.CREATE
+    repeat: Repeat = Repeat.SAFE
+
+    def fingerprint(self) -> str:
+        """The same for the same request, in every process."""
+        text = json.dumps([self.operation, self.target, self.document], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_document(self, document: Mapping[str, Any]) -> Call:
+        return replace(self, document=document)
+
+
+class Kind(Protocol[Want]):
+    """One kind of resource at one provider: jobs, models, endpoints or monitors."""
+
+    def observe(self, key: Key, want: Want | None) -> State | None:
+        """What is there, parts and running operations of the wanted thing included; None if nothing is left."""
+
+    def render(self, goal: Goal[Want], have: State | None) -> Sequence[Call]:
+        """The whole way from ``have`` to the goal; empty if nothing is left to do.
+
+        Pure: no I/O, no clock, no randomness. The first call holds no ``Later``.
+        """
+
+    def send(self, call: Call) -> Operation | None:
+        """Sends one rendered call; an operation if the provider goes on by itself."""
+
+    def poll(self, operation: Operation) -> Operation:
+        """The operation as it is now."""
+
+    def list(self, stack: str | None) -> Iterator[State]:
+        """Every resource of this kind with our label; of one stack, or of all."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A request to, or an answer from, a model: bytes with a content type."""
+
+    body: bytes
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+
+
+class Endpoints(Kind[specs.Endpoint], Protocol):
+    def invoke(self, have: State, body: Payload, deployment: str | None) -> Payload:
+        """Sends one request to a model; ModelError if the model refused or failed."""
+
+
+class Artifacts(Protocol):
+    """A place for files and folders under keys that we choose (``<stack>/content/<digest>``)."""
+
+    def uri(self, key: str) -> str:
+        """Where a key is, in the provider's own form; pure, for things that do not exist yet too."""
+
+    def missing(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that are not there, or not whole."""
+
+    def put(self, key: str, source: Path | bytes) -> str:
+        """Stores a file, a folder or bytes, whole or not at all; the URI."""
+
+    def open(self, uri: str) -> IO[bytes]:
+        """Reads one file; NotFound if there is none."""
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The URIs of the files under a key."""
+
+    def delete(self, uri: str) -> None:
+        """Removes a file or a folder; nothing happens if it is not there."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of time in seconds since the epoch; open where None."""
+
+    start: float | None = None
+    end: float | None = None
+
+
+class Telemetry(Protocol):
+    def logs(self, have: State, cursor: str | None) -> tuple[Sequence[LogLine], str]:
+        """Lines after the cursor, and the next cursor."""
+
+    def metrics(self, have: State, window: Window) -> Iterator[Sample]:
+        """Operational metrics: requests, latency in milliseconds, errors."""
+
+    def captured(self, have: State, window: Window) -> Iterator[Captured]:
+        """Requests and answers that an endpoint kept, oldest first."""
+
+
+class Provider(Protocol):
+    """What ``connect`` returns. ``monitors`` is None where monitors live in the artifact store alone."""
+
+    @property
+    def jobs(self) -> Kind[specs.TrainingJob]: ...
+    @property
+    def models(self) -> Kind[specs.Model]: ...
+    @property
+    def endpoints(self) -> Endpoints: ...
+    @property
+    def monitors(self) -> Kind[specs.Monitor] | None: ...
+    @property
+    def artifacts(self) -> Artifacts: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
+
+
+class Caller(Protocol):
+    """Given to ``connect``: wraps every native call, translates its errors and retries what is safe to retry."""
+
+    def read(self, operation: str, function: Callable[[], Result]) -> Result:
+        """A read: retried while the provider throttles or is unavailable."""
+
+    def find(self, operation: str, function: Callable[[], Result]) -> Result | None:
+        """A read of one thing: None if it is not there."""
+
+    def write(self, operation: str, function: Callable[[], Result]) -> Result:
+        """A write: retried only while it is refused for its rate, because then nothing was done."""
+
+
+class Capability(Enum):
+    """What a provider can or cannot do; every provider answers every one."""
+
+    JOBS = "jobs"
+    JOBS_IMAGE = "jobs.image"
+    JOBS_GPU = "jobs.gpu"
+    JOBS_NODES = "jobs.nodes"
+    JOBS_SPOT = "jobs.spot"
+    JOBS_RETRIES = "jobs.retries"
+    JOBS_DISK = "jobs.disk"
+    JOBS_WAIT_TIMEOUT = "jobs.wait_timeout"
+    MODELS = "models"
+    MODELS_ALIAS = "models.alias"
+    MODELS_APPROVAL = "models.approval"
+    ENDPOINTS = "endpoints"
+    ENDPOINTS_IMAGE = "endpoints.image"
+    ENDPOINTS_GPU = "endpoints.gpu"
+    ENDPOINTS_SCALE = "endpoints.scale"
+    ENDPOINTS_SCALE_TO_ZERO = "endpoints.scale_to_zero"
+    ENDPOINTS_SPOT = "endpoints.spot"
+    ENDPOINTS_TRAFFIC = "endpoints.traffic"
+    ENDPOINTS_MIRROR = "endpoints.mirror"
+    ENDPOINTS_CAPTURE = "endpoints.capture"
+    ENDPOINTS_TIMEOUT = "endpoints.timeout"
+    ENDPOINTS_PIN = "endpoints.pin"
+    MONITORS = "monitors"
+    MONITORS_SCHEDULE = "monitors.schedule"
+
+
+@dataclass(frozen=True)
+class Yes:
+    """The provider can, by the evidence named (``conformance``, ``live``)."""
+
+    evidence: str = "conformance"
+
+
+@dataclass(frozen=True)
+class No:
+    """The provider cannot: ``reason`` says why and what to do instead; ``planned`` if it is only not written yet."""
+
+    reason: str
+    planned: bool = False
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What a provider's entry point names; importable without the provider's SDK.
+
+    ``connect`` is the only place that imports it. ``classify`` maps a native exception to an error of the tree, or None;
+    ``options`` are the typed provider fields per kind; ``extra`` is the name of the extra that installs the SDK.
+    """
+
+    name: str
+    config: type[BaseModel]
+    connect: Callable[[Any, Caller], Provider]
+    classify: Callable[[Exception], ProviderError | None]
+    capabilities: Mapping[Capability, Yes | No]
+    options: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
+    extra: str | None = None
+    emulator: str | None = None
+
+
+LABELS = ("cloudml-stack", "cloudml-kind", "cloudml-name", "cloudml-id", "cloudml-hash", "cloudml-prev")
+
+__all__ = [
+    "LABELS",
+    "Artifacts",
+    "Call",
+    "Caller",
+    "Capability",
+    "Effect",
+    "Endpoints",
+    "Goal",
+    "Json",
+    "Kind",
+    "Later",
+    "No",
+    "Operation",
+    "Payload",
+    "Plugin",
+    "Provider",
+    "Reference",
+    "Repeat",
+    "Secret",
+    "Telemetry",
+    "Until",
+    "Window",
+    "Yes",
+]
