@@ -1,0 +1,5 @@
+"""``python -m cloudml`` is ``cloudml``."""
+
+from cloudml.cli import main
+
+main()
