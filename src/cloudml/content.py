@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Iterator, Tuple
+from collections.abc import Iterator
 
 MANIFEST = "cloudml-model.json"
 IGNORED = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".venv", ".mypy_cache", ".pytest_cache", ".DS_Store"})
 
 
-def files(folder: Path) -> Iterator[Tuple[str, Path]]:
+def files(folder: Path) -> Iterator[tuple[str, Path]]:
     """``(relative POSIX path, path)`` of every file in a folder, sorted; caches and version control left out.
 
     Raises ValueError at a symbolic link: what it points to would be copied, or missing, elsewhere.
@@ -42,7 +42,7 @@ def file_digest(path: Path) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-def digest(path: Path, leave_out: Tuple[str, ...] = ()) -> str:
+def digest(path: Path, leave_out: tuple[str, ...] = ()) -> str:
     """The digest of a file or a folder; ``leave_out`` names files of the folder's top level that do not count."""
     if path.is_file():
         return file_digest(path)

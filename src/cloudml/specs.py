@@ -118,7 +118,9 @@ class Model(Native):
     path: str | None = None
     sample_input: str | list[Any] | None = None
     baseline: Baseline | None = None
-    gates: tuple[Annotated[str, StringConstraints(pattern=r"^\s*[\w.-]+\s*(>=|<=|>|<|==)\s*-?[\d.]+(e-?\d+)?\s*$")], ...] = ()
+    gates: tuple[
+        Annotated[str, StringConstraints(pattern=r"^\s*[\w.-]+\s*(>=|<=|>|<|==)\s*-?[\d.]+(e-?\d+)?\s*$")], ...
+    ] = ()
     alias: Alias | None = None
     approval: Literal["approved", "pending", "rejected"] | None = None
     description: str = ""
@@ -257,3 +259,9 @@ def spec_hash(spec: BaseModel) -> str:
     if isinstance(spec, Endpoint):
         plain["deployments"] = {name: spec_hash(each) for name, each in sorted(spec.deployments.items())}
     return hash8([type(spec).__name__, plain])
+
+
+def hashes(spec: BaseModel) -> frozenset[str]:
+    """The hashes that parts of this want carry: its own, and those of an endpoint's deployments."""
+    inner = spec.deployments.values() if isinstance(spec, Endpoint) else ()
+    return frozenset({spec_hash(spec), *map(spec_hash, inner)})

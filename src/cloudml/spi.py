@@ -1,8 +1,8 @@
 """The narrow waist: all that a provider implements, and all that the core knows of one.
 
 A provider reads (``observe``, ``list``, ``poll``), says purely what it would do (``render``) and does one thing
-(``send``). Retries, waiting, deadlines, progress, error translation, ownership and going on after a crash exist once, in
-the core, around these verbs. An implementation contains no ``try``, no ``sleep`` and no retry.
+(``send``). Retries, waiting, deadlines, progress, error translation, ownership and going on after a crash exist once,
+in the core, around these verbs. An implementation contains no ``try``, no ``sleep`` and no retry.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class Repeat(Enum):
 class Call:
     """One native request, which makes at most one write.
 
-    ``operation`` is the provider's own name for it, ``target`` the native id that it writes, ``document`` the provider's
-    own request, ``why`` the difference that asks for it.
+    ``operation`` is the provider's own name for it, ``target`` the native id that it writes, ``document`` the
+    provider's own request, ``why`` the difference that asks for it.
     """
 
     operation: str
@@ -280,8 +280,9 @@ class No:
 class Plugin:
     """What a provider's entry point names; importable without the provider's SDK.
 
-    ``connect`` is the only place that imports it. ``classify`` maps a native exception to an error of the tree, or None;
-    ``options`` are the typed provider fields per kind; ``extra`` is the name of the extra that installs the SDK.
+    ``connect`` is the only place that imports it. ``classify`` maps a native exception to an error of the tree, or
+    None; ``options`` are the typed provider fields per kind; ``extra`` is the name of the extra that installs the SDK;
+    ``pace`` is the first pause between two looks, in seconds.
     """
 
     name: str
@@ -291,6 +292,7 @@ class Plugin:
     capabilities: Mapping[Capability, Yes | No]
     options: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
     extra: str | None = None
+    pace: float = 1.0
     emulator: str | None = None
 
 

@@ -64,7 +64,7 @@ LEAVING = frozenset({Phase.CANCELLING, Phase.DELETING})
 
 @dataclass(frozen=True)
 class Key:
-    """Names one resource: its kind (``job``, ``model``, ``endpoint``, ``monitor``), its name, and the stack it is of."""
+    """Names one resource: its kind (``job``, ``model``, ``endpoint``, ``monitor``), its name, and its stack."""
 
     kind: str
     name: str
@@ -166,7 +166,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Captured:
-    """One captured request and its answer, in neutral form; ``time`` in ISO 8601 UTC, ``latency_ms`` in milliseconds."""
+    """One captured request and its answer, in neutral form; ``time`` is ISO 8601 in UTC."""
 
     id: str
     time: str

@@ -1,0 +1,266 @@
+"""Look, compare, send one call, look again: the one way in which anything is ever changed.
+
+There is no state file. Whoever is killed here is followed by a process that looks and goes on from what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cloudml import specs
+from cloudml.calls import resolved
+from cloudml.errors import (
+    AlreadyExists,
+    AnswerLost,
+    CloudmlError,
+    Conflict,
+    NotConverging,
+    NotFound,
+    PreconditionFailed,
+    ProviderError,
+    RolledBack,
+    RunFailed,
+)
+from cloudml.events import Event, Events, Happened
+from cloudml.spi import Call, Effect, Goal, Kind, Operation, Repeat, Until
+from cloudml.states import LEAVING, Failure, Key, State
+from cloudml.waiting import Wait
+
+Want = TypeVar("Want")
+
+LAG = 10.0  # seconds that a provider may need until a read shows a write
+RESENDS = 3
+JOB = "job"
+
+
+def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
+    """Pursues a goal until what is observed is what is wanted; the last observation.
+
+    Raises RunFailed, RolledBack, Conflict, NotConverging, Timeout, or what a call was refused with.
+    """
+    while True:
+        have = kind.observe(goal.key, goal.want)
+        run.saw(have)
+        run.refuse_foreign(goal, have)
+        if reason := run.failure(goal, have):
+            raise failed(goal.key, reason)
+        if run.submitted(goal, have):
+            return have
+        if run.waits(goal, have):
+            continue
+        calls = kind.render(goal, have)
+        if not calls:
+            run.tell(Happened.DONE, goal.key, "done", have)
+            return have
+        call = calls[0]
+        mark = call.fingerprint()
+        if run.holds(mark):
+            continue
+        if mark in run.sent:
+            if run.lagging(goal):
+                continue
+            raise run.stuck(goal, have, call)
+        run.send(kind, goal, call, mark)
+
+
+def look(kind: Kind[Want], goal: Goal[Want], adopt: bool = False) -> tuple[State | None, Sequence[Call]]:
+    """What is there, and the calls that would be sent; nothing is."""
+    have = kind.observe(goal.key, goal.want)
+    _refuse_foreign(goal, have, adopt)
+    return have, kind.render(goal, have)
+
+
+@dataclass
+class Run:
+    """One pursuit of one goal: what it saw first, what it sent, how long it may take.
+
+    ``adopt`` takes over what carries no label or another stack's; ``exclusive`` makes AlreadyExists an error instead of
+    an answer, for whoever must not share what another process has just made.
+    """
+
+    wait: Wait
+    events: Events
+    adopt: bool = False
+    exclusive: bool = False
+    sent: dict[str, ProviderError | None] = field(default_factory=dict)
+    _looked: bool = False
+    _first: State | None = None
+    _old_failures: set[tuple[str, str | None]] = field(default_factory=set)
+    _answered: float = float("-inf")
+    _lost: dict[str, int] = field(default_factory=dict)
+    _hold: dict[str, float] = field(default_factory=dict)
+
+    def saw(self, have: State | None) -> None:
+        """Remembers the first look; a failure of then that has gone since counts when it comes back."""
+        failing = set(_failures(have))
+        if not self._looked:
+            self._looked, self._first, self._old_failures = True, have, failing
+        self._old_failures &= failing
+
+    def refuse_foreign(self, goal: Goal[Want], have: State | None) -> None:
+        _refuse_foreign(goal, have, self.adopt)
+
+    def failure(self, goal: Goal[Want], have: State | None) -> Failure | None:
+        """A failure of what is wanted that was not there at the first look; a job's always."""
+        if not isinstance(goal.want, specs.Spec) or have is None:
+            return None
+        if goal.key.kind == JOB:
+            return (have.failure or Failure(have.phase.value)) if have.phase.failed else None
+        ours = specs.hashes(goal.want)
+        for mark, reason in _failures(have).items():
+            if mark not in self._old_failures and (mark[1] in ours or mark[0] == have.id):
+                return reason
+        return None
+
+    def submitted(self, goal: Goal[Want], have: State | None) -> bool:
+        """Whether a goal that is only to be handed over has been."""
+        if goal.until is not Until.SUBMITTED or have is None or not goal.present:
+            return False
+        return goal.key.kind == JOB or (bool(self.sent) and _busy(have))
+
+    def waits(self, goal: Goal[Want], have: State | None) -> bool:
+        """Pauses, and says so, while the provider is still at work on something that the next step needs."""
+        if have is None:
+            return False
+        running = [operation for operation in have.operations if operation.running]
+        if not (running or (_busy(have) if goal.present else have.phase in LEAVING)):
+            return False
+        self.tell(Happened.WAITING, goal.key, have.phase.value, have)
+        self.wait.pause(f"{goal.key} is {have.phase.value}")
+        return True
+
+    def holds(self, mark: str) -> bool:
+        """Whether a call whose answer was lost must not be sent again yet: it may still come into sight."""
+        if self.wait.clock.now() >= self._hold.get(mark, float("-inf")):
+            return False
+        self.wait.pause("looking for what a lost answer may have made", longest=LAG / 4)
+        return True
+
+    def lagging(self, goal: Goal[Want]) -> bool:
+        """Whether a read may still be older than the last write."""
+        if self.wait.clock.now() - self._answered >= LAG:
+            return False
+        self.wait.pause(f"{goal.key}: waiting until the change can be read", longest=LAG / 4)
+        return True
+
+    def send(self, kind: Kind[Want], goal: Goal[Want], call: Call, mark: str) -> None:
+        """Sends one call and sees its operation to the end; what it answered is in ``sent``, unless it was lost."""
+        self.tell(Happened.SENDING, goal.key, f"{call.operation} {call.target}: {call.why}", call=call)
+        try:
+            operation = kind.send(resolved(call))
+        except AnswerLost as lost:
+            self._grace(goal, call, mark, lost)
+            return
+        except (AlreadyExists, PreconditionFailed, NotFound) as refused:
+            self._refused(goal, call, mark, refused)
+            return
+        operation = self._finish(kind, goal, operation)
+        self._answer(mark, None)
+        if operation and operation.error:
+            raise failed(goal.key, operation.error)
+        self.tell(Happened.SENT, goal.key, f"{call.operation} {call.target}", call=call)
+
+    def stuck(self, goal: Goal[Want], have: State | None, call: Call) -> CloudmlError:
+        """Why a call that was answered is asked for again."""
+        ours = specs.hashes(goal.want) if isinstance(goal.want, specs.Spec) else frozenset[str]()
+        for mark, reason in _failures(have).items():
+            if mark[1] in ours:
+                return failed(goal.key, reason)
+        refusal = self.sent.get(call.fingerprint())
+        asked = f"{call.operation} {call.target} was answered, and is still needed ({call.why})"
+        if refusal:
+            error: CloudmlError = Conflict(f"{goal.key}: {refusal}", hint="somebody else may hold that name")
+        elif goal.present and have is not None and self._first is not None and _runs(have) == _runs(self._first):
+            error = RolledBack(f"{goal.key} went back to what ran before: {_reason(have)}", hint=asked)
+        elif goal.present and have is not None and not _runs(have) <= (ours | {None}):
+            error = Conflict(f"{goal.key} now runs what somebody else asked for", hint="apply again to put yours back")
+        else:
+            error = NotConverging(f"{goal.key}: {asked}")
+        error.__cause__ = refusal
+        return error
+
+    def tell(
+        self,
+        what: Happened,
+        key: Key,
+        text: str,
+        state: State | None = None,
+        call: Call | None = None,
+        operation: Operation | None = None,
+    ) -> None:
+        self.events.emit(Event(what, key, text, call, state, operation))
+
+    def _answer(self, mark: str, refusal: ProviderError | None) -> None:
+        self.sent[mark] = refusal
+        self._answered = self.wait.clock.now()
+        self.wait.restart()
+
+    def _refused(self, goal: Goal[Want], call: Call, mark: str, refusal: ProviderError) -> None:
+        """AlreadyExists, a missing thing to delete and a failed precondition are answers: the next look decides."""
+        if isinstance(refusal, NotFound) and call.effect is not Effect.DELETE:
+            raise refusal
+        if self.exclusive and isinstance(refusal, AlreadyExists) and mark not in self._lost:
+            raise refusal
+        self.tell(Happened.REFUSED, goal.key, str(refusal), call=call)
+        self._answer(mark, refusal)
+
+    def _grace(self, goal: Goal[Want], call: Call, mark: str, lost: AnswerLost) -> None:
+        """The answer was lost: look first; what the provider would make twice is looked for during ten seconds."""
+        self._lost[mark] = self._lost.get(mark, 0) + 1
+        if self._lost[mark] > RESENDS:
+            raise lost
+        self.tell(Happened.LOST, goal.key, f"{call.operation} {call.target}: no answer; looking", call=call)
+        if call.repeat is Repeat.GUARDED:
+            self._hold[mark] = self.wait.clock.now() + LAG
+        else:
+            self.wait.pause(f"{goal.key}: an answer was lost")
+
+    def _finish(self, kind: Kind[Want], goal: Goal[Want], operation: Operation | None) -> Operation | None:
+        """Polls an operation to its end; one that the provider has forgotten has ended: the next look tells how."""
+        while operation and operation.running:
+            self.tell(Happened.WAITING, goal.key, f"operation on {operation.target}", operation=operation)
+            self.wait.pause(f"{goal.key}: operation on {operation.target}")
+            try:
+                operation = kind.poll(operation)
+            except NotFound:
+                return None
+        return operation
+
+
+def failed(key: Key, failure: Failure) -> RunFailed:
+    """The error for a failure that the provider reported."""
+    code = f" ({failure.code})" if failure.code else ""
+    return RunFailed(f"{key} failed: {failure.reason}{code}")
+
+
+def _refuse_foreign(goal: Goal[Want], have: State | None, adopt: bool) -> None:
+    if have is None or adopt or have.owner == goal.key.stack:
+        return
+    whose = f"belongs to stack {have.owner!r}" if have.owner else "was not made by cloudml"
+    raise Conflict(f"{goal.key} {whose}, not to {goal.key.stack!r}", hint="use --adopt to take it over")
+
+
+def _failures(have: State | None) -> dict[tuple[str, str | None], Failure]:
+    """What has failed, by native id and hash: the resource itself and its parts."""
+    if have is None:
+        return {}
+    bad = {(part.id, part.spec): part for part in have.parts if part.phase.failed}
+    found = {mark: part.failure or Failure(f"{part.kind} {part.name} failed") for mark, part in bad.items()}
+    if have.phase.failed:
+        found[have.id, have.spec] = have.failure or Failure(have.phase.value)
+    return found
+
+
+def _busy(have: State) -> bool:
+    return not have.phase.settled or any(not part.phase.settled for part in have.parts)
+
+
+def _runs(have: State) -> frozenset[str | None]:
+    """The hashes of what is really serving."""
+    return frozenset({have.spec, *(part.spec for part in have.of("deployment") if not part.phase.failed)})
+
+
+def _reason(have: State) -> str:
+    return have.failure.reason if have.failure else "the provider gave no reason"
