@@ -1,0 +1,93 @@
+"""Running a command on this machine: what an engine is given, what it answers, and the Protocol of all engines.
+
+An engine keeps its tasks outside the process that started them: they go on when it ends, and any process that opens
+the same engine finds them again. Times are seconds since the epoch, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+LOG_CHUNK = 1_000_000  # bytes: the most that one call of `logs` returns
+
+
+@dataclass(frozen=True)
+class Task:
+    """A command to run, under an id that is unique in its engine.
+
+    ``env`` is the whole environment of the command; it may hold secrets and stays out of the repr.
+    ``timeout`` counts from the command's start; ``grace`` lies between SIGTERM and SIGKILL.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+    cwd: str
+    timeout: float | None = None
+    grace: float = 10.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class TaskState(Enum):
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed-out"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (TaskState.PENDING, TaskState.RUNNING)
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """How a task stands.
+
+    ``exit_code`` is None while the command runs and if it never ran; a command that signal n killed has 128 + n,
+    as shells and containers report it. ``reason`` is set in every ended state but SUCCEEDED.
+    """
+
+    task: Task
+    state: TaskState
+    exit_code: int | None = None
+    pid: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    reason: str | None = None
+
+
+class Engine(Protocol):
+    """Where tasks run. Every method that takes an id raises Invalid for one that cannot be the name of a folder."""
+
+    def start(self, task: Task) -> TaskStatus:
+        """Run a task detached from this process; returns once it runs or has failed to.
+
+        A command that cannot be run is a FAILED status, not an error.
+        Raises AlreadyExists if the id is taken, Invalid for a task that could never run.
+        """
+
+    def status(self, id: str) -> TaskStatus | None:
+        """How a task stands; None if there is no such task."""
+
+    def list(self) -> Iterator[TaskStatus]:
+        """Every task of this engine, in the order of the ids."""
+
+    def logs(self, id: str, cursor: int = 0) -> tuple[bytes, int]:
+        """Output (stdout and stderr together) from byte ``cursor`` on, at most LOG_CHUNK, and the next cursor.
+
+        Raises NotFound.
+        """
+
+    def stop(self, id: str) -> None:
+        """Ask a task to end: SIGTERM, its grace, SIGKILL. Returns at once; nothing happens to an ended task.
+
+        Raises NotFound.
+        """
+
+    def remove(self, id: str) -> None:
+        """Forget an ended task and its output. Raises NotFound, and PreconditionFailed while it runs."""
