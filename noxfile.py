@@ -58,7 +58,9 @@ def bootstrap() -> Path:
     print(f"Setting up nox in {place.relative_to(ROOT)} (once)", file=sys.stderr, flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], capture_output=True, text=True)
     if made.returncode:
-        sys.exit(f"{made.stdout}{made.stderr}\nThis Python cannot make environments (Debian: apt install python3-venv).")
+        sys.exit(
+            f"{made.stdout}{made.stderr}\nThis Python cannot make environments (Debian: apt install python3-venv)."
+        )
     install = [str(python), "-m", "pip", "install", *PIP, "--require-hashes", "-r", str(pins("nox"))]
     if subprocess.run(install).returncode:
         sys.exit("The pinned nox could not be installed: is a package index within reach?")
@@ -99,9 +101,8 @@ def drop_outdated() -> None:
     """Remove the environments whose pins have changed since, so that nothing stays in them that is no longer pinned."""
     for stamp in NOX.glob("*/pins"):
         wanted = pins("tests" if stamp.parent.name.startswith("versions") else stamp.parent.name)
-        if not wanted.is_file() or stamp.read_text() != digest(wanted):
-            if stamp.parent.name != "bootstrap":
-                shutil.rmtree(stamp.parent)
+        if stamp.parent.name != "bootstrap" and (not wanted.is_file() or stamp.read_text() != digest(wanted)):
+            shutil.rmtree(stamp.parent)
 
 
 def pytest(session: nox.Session, *arguments: str) -> None:
@@ -188,7 +189,9 @@ def wheel(session: nox.Session) -> None:
         for arguments in (["--version"], ["--help"], ["providers"]):
             session.run(python, "-I", "-m", "cloudml", *arguments, external=True)
             session.run(str(Path(python).with_name("cloudml")), *arguments, external=True, silent=True)
-        session.log(f"{built.name} {built.stat().st_size // 1024} KiB, {source.name} {source.stat().st_size // 1024} KiB")
+        session.log(
+            f"{built.name} {built.stat().st_size // 1024} KiB, {source.name} {source.stat().st_size // 1024} KiB"
+        )
 
 
 def look_inside(session: nox.Session, built: Path) -> None:
@@ -199,7 +202,9 @@ def look_inside(session: nox.Session, built: Path) -> None:
     for needed in ("cloudml/py.typed", "cloudml/cli/__init__.py", "cloudml_local/plugin.py"):
         if needed not in names:
             session.error(f"{needed} is not in the wheel")
-    strange = [name for name in names if name.split("/")[0].split("-")[0] not in ("cloudml", "cloudml_local", "cloudml_sdk")]
+    strange = [
+        name for name in names if name.split("/")[0].split("-")[0] not in ("cloudml", "cloudml_local", "cloudml_sdk")
+    ]
     tested = [name for name in names if "tests/" in name or "/test_" in name or "conftest" in name]
     if strange or tested or placed:
         session.error(f"not for a wheel: {strange + tested}; with this checkout's path inside: {placed}")
