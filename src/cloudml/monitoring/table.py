@@ -1,0 +1,62 @@
+"""A report as plain text for the terminal: the verdict, its reasons, and a line per feature, the worst first."""
+
+from __future__ import annotations
+
+from cloudml.monitoring.report import FeatureReport, Report, Verdict
+
+COLUMNS = ("psi", "ks", "chi_squared", "js_distance", "wasserstein_normalized", "missing_rate")
+HEADINGS = ("feature", "kind", "samples", "psi", "ks", "chi2", "js", "wasserstein", "missing", "mean", "verdict")
+LEFT = (0, 1, 9, 10)
+REASONS_SHOWN = 10
+
+
+def table(report: Report) -> str:
+    """Aligned plain text without colours; ends without a newline."""
+    lines = [_headline(report)]
+    lines += [f"  {reason}" for reason in report.reasons[:REASONS_SHOWN]]
+    if len(report.reasons) > REASONS_SHOWN:
+        lines.append(f"  … and {len(report.reasons) - REASONS_SHOWN} more")
+    lines += _service(report)
+    cells = [HEADINGS, *(_cells(feature, report) for feature in sorted(report.features, key=_severity))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines.append("")
+    for row in cells:
+        padded = [
+            cell.ljust(width) if position in LEFT else cell.rjust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _headline(report: Report) -> str:
+    drifted = sum(feature.drifted for feature in report.features)
+    rows = f"{report.samples} rows"
+    match report.verdict:
+        case Verdict.DRIFT if drifted:
+            return f"DRIFT in {drifted} of {len(report.features)} features ({rows})"
+        case Verdict.DRIFT:
+            return f"DRIFT of the service ({rows})"
+        case Verdict.TOO_FEW:
+            return f"TOO FEW SAMPLES ({rows})"
+    return f"OK: no drift in {len(report.features)} features ({rows})"
+
+
+def _service(report: Report) -> list[str]:
+    parts = [f"{name} {value:.1f} ms" for name, value in (report.latency or {}).items()]
+    if report.error_rate is not None:
+        parts.append(f"errors {report.error_rate:.2%}")
+    return [f"  latency and errors: {', '.join(parts)}"] if parts else []
+
+
+def _severity(feature: FeatureReport) -> tuple[bool, float, str]:
+    return not feature.drifted, -feature.statistics.get("psi", 0.0), feature.name
+
+
+def _cells(feature: FeatureReport, report: Report) -> tuple[str, ...]:
+    means = ""
+    if feature.mean is not None and feature.reference_mean is not None:
+        means = f"{feature.reference_mean:.4g} → {feature.mean:.4g}"
+    values = [f"{feature.statistics[name]:.3g}" if name in feature.statistics else "-" for name in COLUMNS]
+    verdict = "DRIFT" if feature.drifted else "-" if report.verdict is Verdict.TOO_FEW else "ok"
+    return (feature.name, feature.kind, str(feature.samples), *values, means or "-", verdict)
