@@ -1,0 +1,47 @@
+"""The verbs of the runtime: ``python -m cloudml.runtime train | serve``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Callable
+
+from cloudml.errors import CloudmlError, MissingExtra
+
+NEEDS = ("httptools", "orjson")
+
+
+def _train() -> int:
+    from cloudml.runtime.training import train
+
+    return train()
+
+
+def _serve() -> int:
+    """Raises MissingExtra when the serving half's own needs are not installed."""
+    try:
+        from cloudml.runtime.serving import serve
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDS:
+            raise
+        raise MissingExtra(f"serving needs {error.name}", hint='pip install "cloudml-sdk[serve]"') from error
+    return serve()
+
+
+VERBS: dict[str, Callable[[], int]] = {"train": _train, "serve": _serve}
+USAGE = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Carry out one verb. Returns the exit code."""
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        sys.stderr.write("usage: python -m cloudml.runtime " + " | ".join(VERBS) + "\n")
+        return USAGE
+    try:
+        return VERBS[arguments[0]]()
+    except CloudmlError as error:
+        sys.stderr.write(f"cloudml: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        return USAGE if isinstance(error, ValueError) else error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,246 @@
+"""``python -m cloudml.runtime train``: one run of a job, from ``job.json`` to the manifest. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import site
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudml.content import MANIFEST
+from cloudml.errors import ConfigError
+from cloudml.runtime import command, metric_lines
+from cloudml.runtime.child import Child, Tail
+from cloudml.runtime.cluster import Cluster, cluster
+from cloudml.runtime.failures import JobFailure, explain
+from cloudml.runtime.installing import InstallFailed, install
+from cloudml.runtime.manifest import FILES, why_not_served, write_manifest
+
+OK, USER_ERROR, BAD_CONFIG, RETRYABLE = 0, 1, 2, 75
+GRACE = 20.0  # seconds between a forwarded SIGTERM and SIGKILL, unless CLOUDML_STOP_GRACE says otherwise
+
+
+@dataclass(frozen=True)
+class Job:
+    """What ``job.json`` says."""
+
+    id: str
+    name: str
+    attempt: int
+    command: str | list[str]
+    params: dict[str, Any]
+    inputs: dict[str, str]
+    source: Path
+    env: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a run writes."""
+
+    output: Path
+    model: Path
+    checkpoints: Path
+    data: Path
+
+    @staticmethod
+    def below(output: Path) -> Folders:
+        found = Folders(output, output / "model", output / "checkpoints", output / "data")
+        for folder in (found.model, found.checkpoints, found.data):
+            folder.mkdir(parents=True, exist_ok=True)
+        return found
+
+
+def train() -> int:
+    """Run the job that the environment describes. Returns 0, 1 (the job's fault), 2 (bad config) or 75 (try again)."""
+    output = os.environ.get("CLOUDML_OUTPUT_DIR")
+    try:
+        if not output:
+            raise ConfigError("CLOUDML_OUTPUT_DIR is not set")
+        folders = Folders.below(Path(output).absolute())
+        with contextlib.suppress(FileNotFoundError):
+            (folders.output / "failure.json").unlink()  # an earlier attempt's
+        job = read_job(os.environ.get("CLOUDML_JOB", ""))
+        return Run(job, folders, cluster(os.environ)).run()
+    except ConfigError as error:
+        _say(str(error))
+        if output and Path(output).is_dir():
+            _write_failure(Path(output), JobFailure("ConfigError", str(error), None, BAD_CONFIG), 1)
+        return BAD_CONFIG
+
+
+class Run:
+    """One run: install, start, watch, and at the end say what came of it."""
+
+    def __init__(self, job: Job, folders: Folders, place: Cluster) -> None:
+        self._job = job
+        self._folders = folders
+        self._place = place
+        self._recorded: dict[str, float] = {}
+        self._stderr = Tail()
+        grace = os.environ.get("CLOUDML_STOP_GRACE", str(GRACE))
+        self._child = Child(_positive(grace, "CLOUDML_STOP_GRACE"))
+
+    def run(self) -> int:
+        """Raises ConfigError when the command's templates or the source are not right; nothing was started then."""
+        if not self._job.source.is_dir():
+            raise ConfigError(f"the source {self._job.source} is not a folder")
+        argv = command.argv(self._job.command, _names(self._job, self._folders, self._place))
+        env = _environment(self._job, self._folders, self._place)
+        with self._child.forwarding():
+            try:
+                added = install(self._job.source / "requirements.txt", self._folders.output.parent, self._pip)
+                env["PYTHONPATH"] = _python_path(env, added)
+                code = self._child.run(argv, self._job.source, env, self._metric, self._stderr)
+            except InstallFailed as error:
+                said = "\n".join(self._stderr.lines())
+                return self._failed(JobFailure("InstallFailed", str(error), said, USER_ERROR))
+            except OSError as error:
+                return self._failed(JobFailure("CommandNotStarted", str(error), None, 127))
+        self._take_metrics()
+        if code != 0:
+            failure = explain(code, self._stderr.lines())
+            self._failed(failure)
+            return RETRYABLE if code == RETRYABLE else USER_ERROR
+        return self._finish()
+
+    def _pip(self, arguments: list[str]) -> int:
+        _say("installing the source's requirements.txt")
+        argv = [sys.executable, "-m", "pip", *arguments]
+        # pip's words go to stderr: stdout belongs to the job
+        return self._child.run(argv, self._job.source, os.environ, self._stderr, self._stderr, stdout=2)
+
+    def _metric(self, line: bytes) -> None:
+        metric = metric_lines.parse(line)
+        if metric is not None:
+            self._recorded[metric.name] = metric.value
+            metric_lines.append(self._folders.output / "metrics.jsonl", [metric])
+
+    def _take_metrics(self) -> None:
+        for path in (self._folders.data / "metrics.json", self._folders.model / "metrics.json"):
+            metrics, wrong = metric_lines.from_file(path, self._recorded)
+            for sentence in wrong:
+                _say(sentence)
+            if metrics:
+                metric_lines.append(self._folders.output / "metrics.jsonl", metrics)
+                self._recorded.update({metric.name: metric.value for metric in metrics})
+
+    def _finish(self) -> int:
+        model = self._folders.model
+        if self._place.node_rank != 0 or not any(path.name != MANIFEST for path in model.iterdir()):
+            return OK
+        try:
+            manifest = write_manifest(model)
+        except ConfigError as error:
+            return self._failed(JobFailure("ConfigError", str(error), None, USER_ERROR))
+        if manifest.flavor == FILES:
+            _say(f"the model is kept as plain files and cannot be served: {why_not_served(model)}")
+        return OK
+
+    def _failed(self, failure: JobFailure) -> int:
+        _say(f"{failure.type}: {failure.message}")
+        _write_failure(self._folders.output, failure, self._job.attempt)
+        return USER_ERROR
+
+
+def read_job(path: str) -> Job:
+    """The job description. Raises ConfigError, with the field that is wrong."""
+    if not path:
+        raise ConfigError("CLOUDML_JOB is not set: it names the job.json to run")
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not readable: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} must be a JSON object")
+    for name, (kinds, default) in FIELDS.items():
+        found.setdefault(name, default)
+        if not isinstance(found[name], kinds):
+            raise ConfigError(f"{path}: {name!r} is missing or of the wrong type")
+    line = found["command"]
+    if not line or (isinstance(line, list) and not all(isinstance(word, str) for word in line)):
+        raise ConfigError(f"{path}: 'command' must be a string or a list of strings, and not empty")
+    for name in ("inputs", "env"):
+        if not all(isinstance(value, str) for value in found[name].values()):
+            raise ConfigError(f"{path}: the values of {name!r} must be strings")
+    fields = {name: found[name] for name in FIELDS}
+    return Job(**{**fields, "source": Path(fields["source"])})
+
+
+FIELDS: Mapping[str, tuple[Any, Any]] = {
+    "id": (str, None),
+    "name": (str, None),
+    "attempt": (int, 1),
+    "command": ((str, list), None),
+    "params": (dict, {}),
+    "inputs": (dict, {}),
+    "source": (str, "."),
+    "env": (dict, {}),
+}
+
+
+def _names(job: Job, folders: Folders, place: Cluster) -> dict[str, Any]:
+    return {
+        "model_dir": str(folders.model),
+        "output_dir": str(folders.output),
+        "checkpoint_dir": str(folders.checkpoints),
+        "node_rank": place.node_rank,
+        "num_nodes": place.num_nodes,
+        **{f"params.{name}": value for name, value in job.params.items()},
+        **{f"inputs.{name}": value for name, value in job.inputs.items()},
+    }
+
+
+def _environment(job: Job, folders: Folders, place: Cluster) -> dict[str, str]:
+    def variable(name: str) -> str:
+        return "".join(letter if letter.isalnum() else "_" for letter in name.upper())
+
+    return {
+        "PYTHONUNBUFFERED": "1",
+        **os.environ,
+        **job.env,
+        "CLOUDML_JOB_ID": job.id,
+        "CLOUDML_JOB_NAME": job.name,
+        "CLOUDML_ATTEMPT": str(job.attempt),
+        "CLOUDML_PARAMS": json.dumps(job.params),
+        "CLOUDML_INPUTS": json.dumps(job.inputs),
+        "CLOUDML_OUTPUT_DIR": str(folders.output),
+        "CLOUDML_MODEL_DIR": str(folders.model),
+        "CLOUDML_CHECKPOINT_DIR": str(folders.checkpoints),
+        "CLOUDML_NUM_NODES": str(place.num_nodes),
+        "CLOUDML_NODE_RANK": str(place.node_rank),
+        "CLOUDML_MASTER_ADDR": place.master_addr,
+        "CLOUDML_MASTER_PORT": str(place.master_port),
+        **{f"CLOUDML_PARAM_{variable(name)}": command.text(value) for name, value in job.params.items()},
+        **{f"CLOUDML_INPUT_{variable(name)}": value for name, value in job.inputs.items()},
+    }
+
+
+def _python_path(env: Mapping[str, str], added: Path | None) -> str:
+    """What was installed goes first, then the user's path, then this runtime if the script could not import it."""
+    given = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    root = str(Path(__file__).parent.parent.parent)
+    known = [*given, *site.getsitepackages(), site.getusersitepackages()]
+    return os.pathsep.join(([str(added)] if added else []) + given + ([] if root in known else [root]))
+
+
+def _write_failure(output: Path, failure: JobFailure, attempt: int) -> None:
+    text = json.dumps({**asdict(failure), "attempt": attempt}, indent=2) + "\n"
+    (output / "failure.json").write_text(text, encoding="utf-8")
+
+
+def _positive(text: str, name: str) -> float:
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        raise ConfigError(f"{name}={text!r} is not a number of seconds") from None
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"cloudml: {sentence}\n")
+    sys.stderr.flush()
