@@ -1,0 +1,148 @@
+"""Requests of one loop tick become one batch: no timer, so a lone request waits for nobody.
+
+A batch is predicted on the loop itself while that is fast, else on one worker thread, and what arrives meanwhile is
+the next batch. Requests are told apart before and after: one that is wrong, or that the model fails on, fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from cloudml.runtime.flavors import LoadedModel
+from cloudml.runtime.metrics import Metrics
+from cloudml.runtime.rows import Refused, strange
+
+FAST = 0.0015  # seconds for one batch, as a moving average: longer would keep other connections waiting
+MOST_INLINE = 1024  # rows
+MOST_ROWS = 4096  # in one batch, unless a single request has more
+
+Outcome = list[Any] | Refused
+
+
+@dataclass(slots=True)
+class Work:
+    """The rows of one request; ``done`` gets the answers in the order of the rows, or why there are none."""
+
+    rows: list[Any]
+    plain: bool
+    method: str
+    done: Callable[[Outcome], None]
+
+
+class Batcher:
+    """Collects work and predicts; all but the worker's part runs on the loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, model: LoadedModel, metrics: Metrics) -> None:
+        self._loop = loop
+        self._model = model
+        self._metrics = metrics
+        self._queue: list[Work] = []
+        self._scheduled = False
+        self._average = 2 * FAST  # the first batch of an unknown model goes to the thread
+        self._tasks: queue.SimpleQueue[list[Work]] = queue.SimpleQueue()
+        self._worker: threading.Thread | None = None
+
+    def warm_up(self) -> None:
+        """Learn how fast the model is, before it is ready; the probe's answer does not matter, even if it fails."""
+        if self._model.probe is not None:
+            rows = [self._model.probe]
+            for _ in range(3):
+                began = perf_counter()
+                outcomes(self._model, [Work(rows, True, "predict", _nobody)])
+                self._average = perf_counter() - began
+
+    def add(self, work: Work) -> None:
+        self._queue.append(work)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if not self._queue:
+            self._scheduled = False
+            return
+        batch, rows = self._take()
+        self._metrics.batches += 1
+        self._metrics.rows += rows
+        if self._average < FAST and rows <= MOST_INLINE:
+            began = perf_counter()
+            results = outcomes(self._model, batch)
+            self._finish(batch, results, perf_counter() - began)
+        else:
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="cloudml-predict", daemon=True)
+                self._worker.start()
+            self._tasks.put(batch)
+
+    def _take(self) -> tuple[list[Work], int]:
+        """The next works that agree on the method and fit into one batch, and their number of rows."""
+        first = self._queue[0]
+        rows, count = 0, 0
+        for work in self._queue:
+            if count and (work.method != first.method or rows + len(work.rows) > MOST_ROWS):
+                break
+            rows += len(work.rows)
+            count += 1
+        batch, self._queue = self._queue[:count], self._queue[count:]
+        return batch, rows
+
+    def _finish(self, batch: list[Work], results: list[Outcome], seconds: float) -> None:
+        self._average = 0.8 * self._average + 0.2 * seconds
+        for work, result in zip(batch, results, strict=True):
+            work.done(result)
+        if self._queue:  # let the loop look at its sockets in between
+            self._loop.call_soon(self._flush)
+        else:
+            self._scheduled = False
+
+    def _work(self) -> None:
+        while True:
+            batch = self._tasks.get()
+            began = perf_counter()
+            results = outcomes(self._model, batch)
+            self._loop.call_soon_threadsafe(self._finish, batch, results, perf_counter() - began)
+
+
+def outcomes(model: LoadedModel, batch: list[Work]) -> list[Outcome]:
+    """The outcome of each work. Raises nothing: what a model raises is an outcome."""
+    if len(batch) == 1:
+        return [_alone(model, batch[0])]
+    rows = [row for work in batch for row in work.rows]
+    try:
+        table = model.table(rows, all(work.plain for work in batch))
+        answers = model.outputs(batch[0].method, table, len(rows))
+    except Exception:  # noqa: BLE001  # whichever request it was, the others must get their answers
+        return [_alone(model, work) for work in batch]
+    results: list[Outcome] = []
+    start = 0
+    for work in batch:
+        end = start + len(work.rows)
+        results.append(answers[start:end])
+        start = end
+    return results
+
+
+def _alone(model: LoadedModel, work: Work) -> Outcome:
+    try:
+        table = model.table(work.rows, work.plain)
+    except Refused as refused:
+        return refused
+    try:
+        return model.outputs(work.method, table, len(work.rows))
+    except Exception as error:  # noqa: BLE001  # a model may raise anything, and the server must live
+        if isinstance(error, model.refusals) and strange(work.rows):
+            return Refused(f"the model does not take these rows: {type(error).__name__}: {error}"[:1000])
+        traceback.print_exc(file=sys.stderr)
+        return Refused(f"the model failed: {type(error).__name__}: {error}"[:1000], 500)
+
+
+def _nobody(_outcome: Outcome) -> None:
+    """Takes the outcome of a probe."""

@@ -1,0 +1,253 @@
+"""Bodies in and out: JSON in its five envelopes, a bare list, Open Inference Protocol v2, and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from cloudml.runtime.rows import Refused
+
+JSON, CSV, TEXT = b"application/json", b"text/csv", b"text/plain; version=0.0.4; charset=utf-8"
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+TENSOR = frozenset({"name", "shape", "datatype", "data"})
+DATATYPES = frozenset(
+    "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BYTES".split()  # noqa: SIM905
+)
+
+
+@dataclass(slots=True)
+class Query:
+    """One request's rows. ``columns`` names the values of list rows; ``plain``: surely no value is a string;
+    ``cells``: all are strings, for CSV tells no types."""
+
+    rows: list[Any]
+    columns: Sequence[str] | None = None
+    plain: bool = False
+    cells: bool = False
+    method: str = "predict"
+    tensors: bool = False
+    id: str | None = None
+
+
+Columns = Sequence[str] | None
+
+
+def read(body: bytes, content_type: bytes | None, only_tensors: bool = False) -> Query:
+    """The rows that a body holds. Raises Refused: 400 for what is in it, 415 for its type."""
+    kind = content_type.partition(b";")[0].strip().lower() if content_type else JSON
+    if kind == JSON or kind.endswith(b"+json"):
+        return _json(body, only_tensors)
+    if kind == CSV and not only_tensors:
+        return _csv(body)
+    raise Refused(
+        f"content-type {kind.decode('latin-1')[:80]!r} is not read here; send application/json or text/csv", 415
+    )
+
+
+def _json(body: bytes, only_tensors: bool) -> Query:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(f"the body is not JSON: {error}" if body else "the body is empty") from None
+    if type(found) is list and not only_tensors:
+        return Query(found, plain=b'"' not in body)
+    if type(found) is not dict:
+        raise Refused(f"the body must be a JSON object with {WANTED}, or a list of rows")
+    if len(found) == 1 and "instances" in found and not only_tensors:  # the common case, ahead of the general one
+        # two quotes are those of the key, so there is no other string in the body
+        return Query(_list(found["instances"], "instances"), plain=body.count(b'"') == 2)
+    keys = [key for key in ENVELOPES if key in found]
+    if len(keys) != 1:
+        has = " and ".join(keys) if keys else "none of them"
+        raise Refused(f"the body must have exactly one of {WANTED}; it has {has}")
+    method = _method(found)
+    value = found[keys[0]]
+    tensors = keys[0] == "inputs" and type(value) is list and value != [] and all(_is_tensor(item) for item in value)
+    if only_tensors and not tensors:
+        raise Refused("this route takes 'inputs': a list of tensors, each with name, shape, datatype and data")
+    rows, columns = _tensors(value) if tensors else ENVELOPES[keys[0]](value, keys[0])
+    given = found.get("id")
+    identity = given if type(given) is str else None
+    return Query(rows, columns, method=method, tensors=tensors, id=identity)
+
+
+def _method(found: Mapping[str, Any]) -> str:
+    parameters = found.get("parameters", found.get("params"))
+    if parameters is None:
+        return "predict"
+    if type(parameters) is not dict:
+        raise Refused("'parameters' must be an object")
+    method = parameters.get("method", "predict")
+    if type(method) is not str:
+        raise Refused("parameters.method must be a string")
+    return method
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if type(value) is not list:
+        raise Refused(f"{name!r} must be a list of rows")
+    return value
+
+
+def _rows(value: Any, name: str) -> tuple[list[Any], Columns]:
+    return _list(value, name), None
+
+
+def _records(value: Any, name: str) -> tuple[list[Any], Columns]:
+    rows = _list(value, name)
+    for number, row in enumerate(rows, 1):
+        if type(row) is not dict:
+            raise Refused(f"{name!r}: row {number} must be an object")
+    return rows, None
+
+
+def _split(value: Any, name: str) -> tuple[list[Any], Columns]:
+    if type(value) is not dict or "data" not in value:
+        raise Refused(f"{name!r} must be an object with 'columns' and 'data'")
+    columns = value.get("columns")
+    if columns is not None and not (type(columns) is list and all(type(column) is str for column in columns)):
+        raise Refused(f"{name!r}: 'columns' must be a list of strings")
+    return _list(value["data"], f"{name}.data"), columns
+
+
+def _inputs(value: Any, name: str) -> tuple[list[Any], Columns]:
+    return _by_column(value, name) if type(value) is dict else (_list(value, name), None)
+
+
+def _data(value: Any, name: str) -> tuple[list[Any], Columns]:
+    return _split(value, name) if type(value) is dict else (_list(value, name), None)
+
+
+def _by_column(value: Mapping[str, Any], name: str) -> tuple[list[Any], Columns]:
+    for column, values in value.items():
+        if type(values) is not list:
+            raise Refused(f"{name!r}: column {column[:40]!r} must be a list")
+    lengths = {len(values) for values in value.values()}
+    if len(lengths) > 1:
+        raise Refused(f"{name!r}: the columns have different lengths, {sorted(lengths)[:5]}")
+    return [list(row) for row in zip(*value.values(), strict=True)], list(value)
+
+
+ENVELOPES: Mapping[str, Callable[[Any, str], tuple[list[Any], Columns]]] = {
+    "instances": _rows,
+    "inputs": _inputs,
+    "dataframe_split": _split,
+    "dataframe_records": _records,
+    "data": _data,
+}
+WANTED = ", ".join(ENVELOPES)
+
+
+def _is_tensor(item: Any) -> bool:
+    return type(item) is dict and item.keys() >= TENSOR
+
+
+def _tensors(tensors: list[dict[str, Any]]) -> tuple[list[Any], Columns]:
+    """One tensor of shape [rows, features], or one of shape [rows] or [rows, 1] for each feature."""
+    read = [_tensor(tensor) for tensor in tensors]
+    if len(read) == 1 and len(read[0][1]) == 2:
+        _, (count, width), flat = read[0]
+        if count and not width:
+            raise Refused("the tensor has rows of no features")
+        return [flat[start * width : (start + 1) * width] for start in range(count)], None
+    columns = {}
+    for name, shape, flat in read:
+        if len(shape) > 2 or shape[1:] not in ([], [1]):
+            raise Refused(
+                f"tensor {name[:40]!r} has shape {shape[:8]}; send one of [rows, features], or one for each feature"
+            )
+        if name in columns:
+            raise Refused(f"there are two tensors named {name[:40]!r}")
+        columns[name] = flat
+    return _by_column(columns, "inputs")
+
+
+def _tensor(tensor: Mapping[str, Any]) -> tuple[str, list[int], list[Any]]:
+    name, shape, datatype, data = tensor["name"], tensor["shape"], tensor["datatype"], tensor["data"]
+    if type(name) is not str:
+        raise Refused("a tensor's name must be a string")
+    if type(shape) is not list or not shape or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
+        raise Refused(f"tensor {name[:40]!r}: shape must be a list of sizes")
+    if type(datatype) is not str or datatype not in DATATYPES:
+        raise Refused(f"tensor {name[:40]!r}: datatype must be one of {', '.join(sorted(DATATYPES))}")
+    if type(data) is not list:
+        raise Refused(f"tensor {name[:40]!r}: data must be a list")
+    flat = data
+    while flat and all(type(item) is list for item in flat):
+        flat = [value for item in flat for value in item]
+    size = 1
+    for extent in shape[:8]:
+        size *= extent
+    if len(shape) > 8 or size != len(flat):
+        raise Refused(f"tensor {name[:40]!r}: shape {shape[:8]} needs {size} values, data has {len(flat)}")
+    return name, shape, flat
+
+
+def _csv(body: bytes) -> Query:
+    try:
+        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refused(f"the body is not CSV: {error}") from None
+    if not lines:
+        raise Refused("the body is empty")
+    # a first line without any number is a header where the second has one
+    header = len(lines) > 1 and not any(map(_number, lines[0])) and any(map(_number, lines[1]))
+    return Query(lines[1:], [cell.strip() for cell in lines[0]], cells=True) if header else Query(lines, cells=True)
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def write(
+    query: Query, outputs: list[Any], accept: bytes | None, model: str, version: str | None
+) -> tuple[bytes, bytes]:
+    """The answer's content type and body, in the dialect of the request. Raises TypeError when it cannot be written."""
+    if query.tensors:
+        return JSON, orjson.dumps(_tensor_reply(query, outputs, model, version), option=OPTIONS)
+    if accept is not None and accept.partition(b";")[0].strip().lower() == CSV:
+        return CSV, _table(outputs)
+    return JSON, orjson.dumps({"predictions": outputs}, option=OPTIONS)
+
+
+def error(message: str) -> bytes:
+    """The body of every answer that is not a success."""
+    try:
+        return orjson.dumps({"error": message})
+    except TypeError:  # a lone surrogate, from a name that the client chose
+        return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
+
+
+def _tensor_reply(query: Query, outputs: list[Any], model: str, version: str | None) -> dict[str, Any]:
+    shape, flat = [len(outputs)], outputs
+    while flat and all(type(item) is list and len(item) == len(flat[0]) for item in flat) and flat[0]:
+        shape.append(len(flat[0]))
+        flat = [value for item in flat for value in item]
+    tensor = {"name": "predictions", "shape": shape, "datatype": _datatype(flat), "data": flat}
+    named = {"model_version": version} if version else {}
+    return {"model_name": model, **named, **({"id": query.id} if query.id else {}), "outputs": [tensor]}
+
+
+def _datatype(flat: list[Any]) -> str:
+    kinds = {type(value) for value in flat}
+    for kind, datatype in ((bool, "BOOL"), (int, "INT64"), (float, "FP64")):
+        if kinds == {kind}:
+            return datatype
+    return "FP64" if kinds <= {int, float} else "BYTES"
+
+
+def _table(outputs: list[Any]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for output in outputs:
+        writer.writerow(output if isinstance(output, (list, tuple)) else [output])
+    return text.getvalue().encode()

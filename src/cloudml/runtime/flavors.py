@@ -1,0 +1,172 @@
+"""How each flavour of model is loaded: one table. Everything here runs on the thread that loads the model."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cloudml.errors import ConfigError
+from cloudml.runtime.manifest import FILES, Manifest, find_model, read_manifest, why_not_served
+from cloudml.runtime.rows import NUMBERS, Features, Frame, Lists, Numbers
+
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
+Signature = tuple[tuple[str, str], ...]
+DTYPES = NUMBERS | {"str"}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready. ``table`` makes of rows what a method takes; ``refusals`` are what a method raises at
+    values it cannot take; ``probe`` is a row to measure with, or None."""
+
+    flavor: str
+    features: Features
+    table: Callable[[list[Any], bool], Any]
+    methods: Mapping[str, Callable[[Any], Any]]
+    refusals: tuple[type[Exception], ...] = ()
+    probe: list[Any] | None = None
+
+    def outputs(self, method: str, table: Any, count: int) -> list[Any]:
+        """The answers for a table of ``count`` rows, in order. Raises whatever the model raises, or ValueError."""
+        found = self.methods[method](table)
+        if hasattr(found, "to_numpy"):
+            found = found.to_numpy()
+        outputs = found.tolist() if hasattr(found, "tolist") else found
+        outputs = outputs if type(outputs) is list else list(outputs)
+        if len(outputs) != count:
+            raise BadAnswer(f"the model gave {len(outputs)} answers for {count} rows")
+        return outputs
+
+
+class BadAnswer(Exception):
+    """The model answered something else than one value for each row."""
+
+
+def load(folder: Path, signature: Signature | None) -> LoadedModel:
+    """The model in or below a folder. Raises ConfigError, or whatever the model's own code raises."""
+    folder = find_model(folder)
+    manifest = read_manifest(folder)
+    if manifest.flavor == FILES:
+        why = why_not_served(folder) or "its manifest says that it is plain files"
+        raise ConfigError(f"{folder} cannot be served: {why}")
+    loader = LOADERS.get(manifest.flavor)
+    if loader is None:
+        raise ConfigError(f"flavor {manifest.flavor!r} is not known here; known are {', '.join(LOADERS)}")
+    if not (folder / manifest.entry).is_file():
+        raise ConfigError(f"{folder} has no {manifest.entry}, which its manifest names")
+    return loader(folder, manifest, signature)
+
+
+def read_signature(path: Path) -> Signature:
+    """``{"inputs": [{"name", "dtype"}]}`` as pairs. Raises ConfigError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        pairs = tuple((item["name"], item["dtype"]) for item in found["inputs"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"the signature {path} is not readable: {type(error).__name__}: {error}") from error
+    for name, dtype in pairs:
+        if not isinstance(name, str) or dtype not in DTYPES:
+            raise ConfigError(f"the signature {path}: {name!r} has dtype {dtype!r}; known are {sorted(DTYPES)}")
+    return pairs
+
+
+def _sklearn(folder: Path, manifest: Manifest, signature: Signature | None) -> LoadedModel:
+    _warn_of_version(manifest, "scikit-learn")
+    import joblib
+    import sklearn  # noqa: F401  # its import is part of the load
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")  # said above, in one line
+        model = joblib.load(folder / manifest.entry)
+    if not hasattr(model, "predict"):
+        raise ConfigError(f"{manifest.entry} holds a {type(model).__name__}, which has no predict")
+    # the order of columns is checked here by name, so the array that sklearn warns about is right
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    features = _features(model, signature)
+    frame = features.names is not None and features.width is not None and not _takes_arrays(model)
+    table = Frame(features) if frame else Numbers(features) if features.texts == frozenset() else Lists(features)
+    if features.width is None:
+        table = Lists(features)
+    probe = [0.0] * features.width if isinstance(table, Numbers) and features.width else None
+    return LoadedModel("sklearn", features, table, _methods(model), (ValueError, TypeError), probe)
+
+
+def _features(model: Any, signature: Signature | None) -> Features:
+    """What the estimator was trained on, with the signature's types where there is one."""
+    width = getattr(model, "n_features_in_", None)
+    known = getattr(model, "feature_names_in_", None)
+    names = None if known is None else tuple(str(name) for name in known)
+    if signature is None:
+        untyped = names is not None and not _takes_arrays(model)
+        return Features(width, names, None if untyped else frozenset())
+    found = _from_signature(signature)
+    if width is not None and width != found.width:
+        raise ConfigError(f"the signature names {found.width} features, the model takes {width}")
+    if names is not None and names != found.names:
+        if set(names) != set(found.names or ()):
+            raise ConfigError(f"the signature names {found.names}, the model was trained on {names}")
+        dtypes = dict(signature)
+        found = _from_signature(tuple((name, dtypes[name]) for name in names))
+    return found
+
+
+def _from_signature(signature: Signature) -> Features:
+    texts = frozenset(index for index, (_, dtype) in enumerate(signature) if dtype not in NUMBERS)
+    return Features(len(signature), tuple(name for name, _ in signature), texts)
+
+
+def _takes_arrays(model: Any) -> bool:
+    """Whether no step picks its columns by name: scikit-learn's own, but for the two that call for a frame."""
+    steps = [model, *(model.get_params(deep=True).values() if hasattr(model, "get_params") else ())]
+    pickers = {"ColumnTransformer", "FunctionTransformer"}
+    estimators = [step for step in steps if hasattr(step, "fit") and not isinstance(step, type)]
+    return all(
+        type(step).__module__.startswith("sklearn.") and type(step).__name__ not in pickers for step in estimators
+    )
+
+
+def _python(folder: Path, manifest: Manifest, signature: Signature | None) -> LoadedModel:
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location("cloudml_served_model", folder / manifest.entry)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{folder / manifest.entry} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    make = getattr(module, "load", None) or getattr(module, "Model", None)
+    if make is None:
+        raise ConfigError(f"{manifest.entry} must have load(folder) or a class Model(folder)")
+    model = make(folder)
+    if not callable(getattr(model, "predict", None)):
+        raise ConfigError(f"{manifest.entry}: what it gives, a {type(model).__name__}, has no predict(rows)")
+    features = Features(None) if signature is None else _from_signature(signature)
+    return LoadedModel("python", features, Lists(features), _methods(model))
+
+
+def _methods(model: Any) -> Mapping[str, Callable[[Any], Any]]:
+    return {name: getattr(model, name) for name in METHODS if callable(getattr(model, name, None))}
+
+
+def _warn_of_version(manifest: Manifest, distribution: str) -> None:
+    pins = dict(pin.split("==", 1) for pin in manifest.requirements if "==" in pin)
+    try:
+        have = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        wanted = f"{distribution}=={pins[distribution]}" if distribution in pins else distribution
+        raise ConfigError(f"the model needs {distribution}", hint=f'pip install "{wanted}"') from None
+    made = pins.get(distribution, have)
+    if made.split(".")[:2] != have.split(".")[:2]:
+        sys.stderr.write(f"cloudml: the model was made with {distribution} {made}, here is {have}: check its answers\n")
+
+
+LOADERS: Mapping[str, Callable[[Path, Manifest, Signature | None], LoadedModel]] = {
+    "sklearn": _sklearn,
+    "python": _python,
+}

@@ -1,0 +1,48 @@
+"""What the endpoint counts, as Prometheus text."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """Counts of one process; everything is written by the loop's thread. Times are seconds."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.batches = 0
+        self.rows = 0
+        self._latency = [0] * (len(BUCKETS) + 1)
+        self._seconds = 0.0
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count one answer; only predictions go into the histogram."""
+        self.requests[route, status] += 1
+        if route == "predict":
+            self._latency[bisect_left(BUCKETS, seconds)] += 1
+            self._seconds += seconds
+
+    def render(self, ready: bool, captured: int, dropped: int) -> bytes:
+        return ("\n".join(self._lines(ready, captured, dropped)) + "\n").encode()
+
+    def _lines(self, ready: bool, captured: int, dropped: int) -> Iterator[str]:
+        yield "# TYPE cloudml_requests_total counter"
+        for (route, status), count in sorted(self.requests.items()):
+            yield f'cloudml_requests_total{{route="{route}",status="{status}"}} {count}'
+        yield "# TYPE cloudml_predict_seconds histogram"
+        below = 0
+        for limit, count in zip((*map(repr, BUCKETS), "+Inf"), self._latency, strict=True):
+            below += count
+            yield f'cloudml_predict_seconds_bucket{{le="{limit}"}} {below}'
+        yield f"cloudml_predict_seconds_sum {self._seconds:.6f}"
+        yield f"cloudml_predict_seconds_count {below}"
+        counters = {"batches": self.batches, "rows": self.rows, "captured": captured, "capture_dropped": dropped}
+        for name, count in counters.items():
+            yield f"# TYPE cloudml_{name}_total counter"
+            yield f"cloudml_{name}_total {count}"
+        yield "# TYPE cloudml_ready gauge"
+        yield f"cloudml_ready {int(ready)}"

@@ -1,0 +1,225 @@
+"""``python -m cloudml.runtime serve``: the life of one endpoint process.
+
+The socket is bound first, the model loads on a thread, SIGTERM drains. Exit codes: 0 after a signal, 2 for a wrong
+setting, 3 when the model does not load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudml.errors import ConfigError
+from cloudml.runtime import flavors
+from cloudml.runtime.application import Application, Names, Stage
+from cloudml.runtime.batching import Batcher
+from cloudml.runtime.capture import Capture
+from cloudml.runtime.http import Limits, Server
+from cloudml.runtime.metrics import Metrics
+
+PORTS = ("CLOUDML_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT")
+DRAIN = 24.0  # seconds from SIGTERM to the end, at most; platforms kill after 30
+ACCEPTING = 5.0  # of which new connections are still taken, while their balancers hear of it
+LOAD_FAILED = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment of an endpoint process, read once."""
+
+    model_dir: Path
+    host: str
+    port: int
+    ready_file: Path | None
+    failure_file: Path | None
+    signature: Path | None
+    capture_dir: Path | None
+    capture_rate: float
+    names: Names
+    limits: Limits
+
+
+def settings(env: Mapping[str, str]) -> Settings:
+    """Raises ConfigError at a value that is missing or out of range."""
+    if not env.get("CLOUDML_MODEL_DIR"):
+        raise ConfigError("CLOUDML_MODEL_DIR is not set: it names the model's folder")
+    port = next((name for name in PORTS if env.get(name)), "")
+
+    def path(name: str) -> Path | None:
+        return Path(env[name]) if env.get(name) else None
+
+    default = Limits()
+    return Settings(
+        model_dir=Path(env["CLOUDML_MODEL_DIR"]),
+        host=env.get("CLOUDML_HOST") or "127.0.0.1",
+        port=int(_number(env, port, 8080, 0, 65535)),
+        ready_file=path("CLOUDML_READY_FILE"),
+        failure_file=path("CLOUDML_FAILURE_FILE"),
+        signature=path("CLOUDML_SIGNATURE"),
+        capture_dir=path("CLOUDML_CAPTURE_DIR"),
+        capture_rate=_number(env, "CLOUDML_CAPTURE_RATE", 1.0, 0.0, 1.0),
+        names=Names(
+            env.get("CLOUDML_MODEL_NAME") or None,
+            env.get("CLOUDML_MODEL_VERSION") or None,
+            env.get("CLOUDML_ENDPOINT") or None,
+            env.get("CLOUDML_DEPLOYMENT") or None,
+        ),
+        limits=Limits(
+            body=int(_number(env, "CLOUDML_MAX_BODY", default.body, 1, 1 << 30)),
+            head=int(_number(env, "CLOUDML_MAX_HEADER", default.head, 1024, 1 << 20)),
+            head_time=_number(env, "CLOUDML_HEADER_TIMEOUT", default.head_time, 0.1, 600),
+            body_time=_number(env, "CLOUDML_BODY_TIMEOUT", default.body_time, 0.1, 3600),
+            idle=_number(env, "CLOUDML_KEEP_ALIVE", default.idle, 0.1, 3600),
+        ),
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    text = env.get(name)
+    try:
+        value = float(text) if text else float(default)
+    except ValueError:
+        raise ConfigError(f"{name}={text!r} is not a number") from None
+    if not least <= value <= most:
+        raise ConfigError(f"{name}={text!r} is not between {least} and {most}")
+    return value
+
+
+def serve() -> int:
+    """Serve until a signal comes. Returns the exit code; raises ConfigError before anything is bound."""
+    chosen = settings(os.environ)
+    sock = _bind(chosen)
+    life = Life(chosen, sock)
+    code = _runner()(life.run())
+    if life.stuck:  # a load or a prediction that does not end would hold the interpreter's exit
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
+    """uvloop's, or asyncio's where there is none."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.run
+    run: Callable[[Coroutine[Any, Any, int]], int] = uvloop.run
+    return run
+
+
+def _bind(chosen: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
+    try:
+        return socket.create_server((chosen.host, chosen.port), family=family, backlog=1024)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror or error}") from error
+
+
+class Life:
+    """Load, serve, drain."""
+
+    def __init__(self, chosen: Settings, sock: socket.socket) -> None:
+        self._chosen = chosen
+        self._sock = sock
+        self._metrics = Metrics()
+        self._capture = self._open_capture()
+        self._application = Application(chosen.names, self._metrics, self._capture)
+        self._server = Server(self._application.received, self._metrics.answered, chosen.limits)
+        self.stuck = False
+
+    async def run(self) -> int:
+        """The exit code."""
+        loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = loop.create_future()
+        self._server.tick(loop)
+        listener = await loop.create_server(self._server.protocol, sock=self._sock)
+        self._announce()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, 0)
+        loader = threading.Thread(target=self._load, args=(loop,), name="cloudml-load", daemon=True)
+        loader.start()
+        code = await self._ended
+        self.stuck = loader.is_alive()
+        if code == 0:
+            await self._drain(loop, listener)
+        listener.close()
+        if self._capture is not None:
+            self._capture.close()
+        return code
+
+    def _announce(self) -> None:
+        port = self._sock.getsockname()[1]
+        sys.stderr.write(f"cloudml: listening on {self._chosen.host}:{port}\n")
+        if self._chosen.ready_file is not None:
+            _write_json(self._chosen.ready_file, {"pid": os.getpid(), "port": port})
+
+    def _load(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            signature = None if self._chosen.signature is None else flavors.read_signature(self._chosen.signature)
+            model = flavors.load(self._chosen.model_dir, signature)
+            batcher = Batcher(loop, model, self._metrics)
+            batcher.warm_up()
+            gc.collect()
+            gc.freeze()  # what the model brought stays: the collector need not look at it again
+        except BaseException as error:  # noqa: BLE001  # also a SystemExit in the model's code: say so and end with 3
+            self._load_failed(error)
+            loop.call_soon_threadsafe(self._end, LOAD_FAILED)
+        else:
+            loop.call_soon_threadsafe(self._application.loaded, model, batcher)
+
+    def _load_failed(self, error: BaseException) -> None:
+        kind = type(error).__name__
+        sys.stderr.write(f"cloudml: the model does not load: {kind}: {error}\n")
+        if not isinstance(error, ConfigError):
+            traceback.print_exception(error, file=sys.stderr)
+        if self._chosen.failure_file is not None:
+            _write_json(self._chosen.failure_file, {"type": kind, "message": str(error)})
+
+    def _end(self, code: int) -> None:
+        self._application.stage = Stage.DRAINING
+        if not self._ended.done():
+            self._ended.set_result(code)
+
+    async def _drain(self, loop: asyncio.AbstractEventLoop, listener: asyncio.AbstractServer) -> None:
+        """In-flight requests finish; new connections are taken for a while, then no more."""
+        began = loop.time()
+        self._server.drain()
+        accepting = True
+        while self._server.busy and loop.time() - began < DRAIN:
+            if accepting and loop.time() - began > ACCEPTING:
+                listener.close()
+                accepting = False
+            await asyncio.sleep(0.02)
+        self.stuck = self.stuck or self._server.busy
+
+    def _open_capture(self) -> Capture | None:
+        chosen = self._chosen
+        if chosen.capture_dir is None or chosen.capture_rate <= 0:
+            return None
+        names = chosen.names
+        labels = {
+            "endpoint": names.endpoint,
+            "deployment": names.deployment,
+            "model": names.model,
+            "version": names.version,
+        }
+        return Capture(chosen.capture_dir, chosen.capture_rate, os.getpid(), labels)
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Whole or not at all: others poll for this file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(document), encoding="utf-8")
+    unfinished.replace(path)
