@@ -11,8 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import alive, finish, living_in, status, until
-from test_process import output, shell
+from engine_tasks import alive, finish, living_in, output, shell, status, until
 
 from cloudml.engines import TaskState, process, supervisor
 from cloudml.engines.process import ProcessEngine
@@ -168,6 +167,30 @@ def test_the_supervisor_stops_on_its_own_sigterm(engine: ProcessEngine, tmp_path
     engine.start(shell(tmp_path, "exec sleep 600"))
     os.kill(supervisor_of(tmp_path), signal.SIGTERM)
     assert finish(engine, "t").state is TaskState.CANCELLED
+
+
+def test_a_stop_whose_signal_is_lost_is_found(
+    engine: ProcessEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a container, where the supervisor has another pid or none."""
+    engine.start(shell(tmp_path, "exec sleep 600"))
+    monkeypatch.setattr(supervisor, "birth", lambda pid: "of another namespace")
+    engine.stop("t")
+    assert finish(engine, "t").state is TaskState.CANCELLED
+
+
+def test_a_task_that_ends_between_two_looks_is_not_lost(
+    engine: ProcessEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.start(shell(tmp_path, "until [ -e go ]; do sleep 0.01; done"))
+
+    def ends_now(path: Path) -> bool:
+        (tmp_path / "go").touch()
+        until(lambda: not living_in(tmp_path))
+        return False
+
+    monkeypatch.setattr(process, "_watched", ends_now)
+    assert status(engine, "t").state is TaskState.SUCCEEDED
 
 
 def test_no_look_sees_a_torn_or_a_wrong_state(engine: ProcessEngine, tmp_path: Path) -> None:

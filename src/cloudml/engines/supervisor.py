@@ -24,6 +24,7 @@ import time
 
 NEVER = float("inf")
 LOOK_EVERY = 0.02  # seconds: nobody is told when a grandchild ends, so the last ones of a stopped group are looked for
+STOP_EVERY = 0.5  # seconds: a stop from another pid namespace can only be found
 STOPPED = "stopped on request"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ class Bell:
         return self.asked or os.path.exists("stop")
 
     def wait(self, until: float) -> None:
-        timeout = None if until == NEVER else max(0.0, until - time.monotonic())
-        if select.select([self._read], [], [], timeout)[0]:
+        if select.select([self._read], [], [], max(0.0, until - time.monotonic()))[0]:
             os.read(self._read, 4096)
 
 
@@ -180,7 +180,7 @@ def supervise(pid: int, work: Work, bell: Bell) -> tuple[int, str | None]:
             signal_group(pid, signal.SIGKILL)
             deadline = NEVER
             continue
-        bell.wait(deadline if code is None else min(deadline, time.monotonic() + LOOK_EVERY))
+        bell.wait(min(deadline, time.monotonic() + (STOP_EVERY if code is None else LOOK_EVERY)))
 
 
 def reap(group: int) -> dict[int, int]:

@@ -10,24 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import alive, finish, status, until
+from engine_tasks import PATH, alive, finish, output, shell, status, until
 
-from cloudml.engines import LOG_CHUNK, Engine, Task, TaskState
+from cloudml.engines import LOG_CHUNK, Task, TaskState
 from cloudml.engines.process import ProcessEngine
 from cloudml.errors import AlreadyExists, Invalid, NotFound, PreconditionFailed
-
-PATH = {"PATH": os.environ["PATH"]}
-
-
-def shell(tmp_path: Path, script: str, id: str = "t", timeout: float | None = None, grace: float = 0.1) -> Task:
-    return Task(id, ("sh", "-c", script), PATH, str(tmp_path), timeout=timeout, grace=grace)
-
-
-def output(engine: Engine, id: str = "t") -> bytes:
-    said, cursor = engine.logs(id)
-    while chunk := engine.logs(id, cursor)[0]:
-        said, cursor = said + chunk, cursor + len(chunk)
-    return said
 
 
 def test_success(engine: ProcessEngine, tmp_path: Path) -> None:
