@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from collections.abc import Iterator
+from pathlib import Path
 
 MANIFEST = "cloudml-model.json"
 IGNORED = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".venv", ".mypy_cache", ".pytest_cache", ".DS_Store"})

@@ -6,13 +6,25 @@ A spec is *planned* when it names content instead of places: a path has become `
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from cloudml.errors import ConfigError
 
 NAME = r"^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$"
 # The intersection of what twelve naming rules of three clouds allow (shared facts, containers.md §4).
@@ -160,7 +172,7 @@ class Serving(Native):
 
 
 class Deployment(Serving):
-    """One model behind an endpoint; ``model`` is ``family@alias``, ``family:version`` or a folder."""
+    """One model behind an endpoint; ``model`` is ``family@alias``, ``family:version`` or ``family`` for its newest."""
 
     model: str
 
@@ -226,6 +238,22 @@ class Endpoint(Serving):
         if sum(self.traffic.values()) != 100:
             raise ValueError(f"traffic sums to {sum(self.traffic.values())}, not 100; name every deployment's share")
         return self
+
+
+Made = TypeVar("Made", bound=BaseModel)
+
+
+def make(cls: type[Made], name: str, fields: Mapping[str, Any]) -> Made:
+    """A spec from fields; a ConfigError that names each wrong one, with a near miss where there is one."""
+    try:
+        return cls.model_validate(fields)
+    except ValidationError as error:
+        problems = [f"{name}.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        known = [field.alias or key for key, field in cls.model_fields.items()]
+        unknown = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "extra_forbidden"]
+        close = [match for key in unknown for match in difflib.get_close_matches(key, known, n=1)]
+        hint = f"did you mean {', '.join(map(repr, close))}?" if close else None
+        raise ConfigError("; ".join(problems), hint=hint) from error
 
 
 def document(spec: BaseModel, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:

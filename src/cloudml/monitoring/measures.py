@@ -48,8 +48,9 @@ def _numeric(feature: NumericFeature, reference: NumericCounts, window: NumericC
     lower, upper = (bound[index] for bound in bounds())
     ks = stats.ks(expected, found)
     area = stats.wasserstein(expected, found, lower, upper) / feature.scale / feature.spread
+    bins = np.array(reference.bins, np.int64), np.array(window.bins, np.int64)
     return {
-        **_binned(np.array(reference.bins), np.array(window.bins)),
+        **_binned(*bins, stats.chi_squared(*stats.pooled(*bins)).p_value),
         "ks": Measure(ks.value, ks.p_value),
         "wasserstein_normalized": Measure(min(area, 1e308), ks.p_value),
         "l_infinity": Measure(ks.value, ks.p_value),
@@ -58,23 +59,22 @@ def _numeric(feature: NumericFeature, reference: NumericCounts, window: NumericC
 
 def _categorical(reference: CategoricalCounts, window: CategoricalCounts) -> Measures:
     """Over the categories, those beyond the baseline's list as one; rare ones pooled but for L-infinity."""
-    expected = np.array([*reference.counts, reference.unlisted])
-    found = np.array([*window.counts, window.unlisted])
-    gap = stats.l_infinity(expected, found)
-    test = stats.chi_squared(*stats.pooled(expected, found))
+    expected, found = np.array(reference.counts, np.int64), np.array(window.counts, np.int64)
+    rest = (reference.unlisted, window.unlisted)
+    test = stats.chi_squared(*stats.pooled(expected, found, rest))
+    gap = stats.l_infinity(np.append(expected, rest[0]), np.append(found, rest[1]))
     return {
-        **_binned(*stats.pooled(expected, found)),
+        **_binned(*stats.pooled(expected, found, rest), test.p_value),
         "chi_squared": Measure(test.value, test.p_value),
         "l_infinity": Measure(gap, test.p_value),
     }
 
 
-def _binned(reference: stats.Vector, window: stats.Vector) -> Measures:
+def _binned(reference: stats.Vector, window: stats.Vector, chance: float) -> Measures:
     """Without drift, PSI and 8 ln 2 JS follow chi-squared(B-1) (1/n + 1/m), as Pearson's statistic follows it.
 
-    Pearson's own p-value is taken for all: it holds in small bins, where PSI's logarithms overstate.
+    ``chance``, Pearson's own p-value, is taken for all: it holds in small bins, where PSI's logarithms overstate.
     """
-    chance = stats.chi_squared(reference, window).p_value
     divergence = stats.js_divergence(reference, window)
     return {
         "psi": Measure(stats.psi(reference, window), chance),
@@ -98,9 +98,7 @@ def quality(feature: Feature, reference: Counts, window: Counts) -> Measures:
                 chance = stats.outside_p(outside, valued, reference.present)
                 found["out_of_range_rate"] = Measure(outside / valued, chance)
         case CategoricalFeature(complete=True), CategoricalCounts(), CategoricalCounts() if window.present:
-            # Good-Turing: categories seen once tell how many were not seen at all.
-            once = sum(times == 1 for times in reference.counts)
-            chance = stats.rate_increase_p(window.unlisted, window.present, once, reference.present)
+            chance = _unseen_by_chance(reference, window)
             found["unseen_rate"] = Measure(window.unlisted / window.present, chance)
     return found
 
@@ -108,3 +106,17 @@ def quality(feature: Feature, reference: Counts, window: Counts) -> Measures:
 def _rate(hits: int, window: int, reference_hits: int, reference: int) -> Measure:
     chance = stats.rate_increase_p(hits, window, reference_hits, reference)
     return Measure(hits / window, chance, reference_hits / reference)
+
+
+def _unseen_by_chance(reference: CategoricalCounts, window: CategoricalCounts) -> float:
+    """Good-Turing: the share not seen at all is that of the categories seen once, f1 / n, with variance f1 + 2 f2.
+
+    That is as sure as plain hits in ``weight * n`` rows would be; one more hit is granted, lest f1 = 0 be certain.
+    """
+    once = 1 + sum(times == 1 for times in reference.counts)
+    twice = sum(times == 2 for times in reference.counts)
+    weight = once / (once + 2 * twice)
+    hits = math.ceil(weight * once)
+    return stats.rate_increase_p(
+        window.unlisted, window.present, hits, max(hits, math.floor(weight * reference.present))
+    )

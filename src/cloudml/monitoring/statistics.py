@@ -59,6 +59,8 @@ def ks(reference: Vector, window: Vector) -> Outcome:
 def chi_squared(reference: Vector, window: Vector) -> Outcome:
     """Pearson's test of homogeneity, without Yates' correction; bins that are empty in both do not count."""
     reference, window = _occupied(reference, window)
+    if len(reference) < 2:
+        return Outcome(0.0, 1.0)
     table = np.stack([reference, window]).astype(np.float64)
     expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / table.sum()
     value = float(((table - expected) ** 2 / expected).sum())
@@ -80,16 +82,21 @@ def wasserstein(reference: Vector, window: Vector, lower: Floats, upper: Floats)
     return float((mean * (upper - lower)).sum() + (np.abs(after[:-1]) * (lower[1:] - upper[:-1])).sum())
 
 
-def pooled(reference: Vector, window: Vector) -> tuple[Vector, Vector]:
-    """Bins expected fewer than 5 times in either sample, put together into one, the rarest first."""
-    n, m = float(reference.sum()), float(window.sum())
+def pooled(reference: Vector, window: Vector, rest: tuple[int, int] = (0, 0)) -> tuple[Vector, Vector]:
+    """Bins expected fewer than 5 times in either sample, put together with ``rest`` into one last bin.
+
+    ``rest``: the reference's and the window's rows in no bin. They are pooled however many they are: what the
+    reference never saw is no bin that was chosen without looking at it, so alone it would seem to drift by chance.
+    """
+    n, m = reference.sum() + rest[0], window.sum() + rest[1]
     both = reference + window
-    rare = both * min(n, m) / (n + m) < SMALLEST_EXPECTED
-    if not rare.any():
-        return reference, window
-    if both[rare].sum() * min(n, m) / (n + m) < SMALLEST_EXPECTED and not rare.all():
-        rare[np.argmin(np.where(rare, np.inf, both))] = True
-    return tuple(np.append(counts[~rare], counts[rare].sum()) for counts in (reference, window))  # type: ignore[return-value]
+    smallest = SMALLEST_EXPECTED * float(n + m) / float(min(n, m))
+    order = np.argsort(both, kind="stable")
+    pool = np.cumsum(both[order]) - both[order] + sum(rest)  # what the pool holds before each bin joins it
+    joins = (both[order] < smallest) | ((pool > 0) & (pool < smallest))
+    kept = np.sort(order[~joins])
+    last = (n - reference[kept].sum(), m - window[kept].sum())
+    return np.append(reference[kept], last[0]), np.append(window[kept], last[1])
 
 
 def _occupied(reference: Vector, window: Vector) -> tuple[Vector, Vector]:

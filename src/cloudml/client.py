@@ -1,0 +1,230 @@
+"""The comfort that people use: a client for one provider and one stack, and collections of what is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloudml import plugins
+from cloudml.calls import NativeCaller
+from cloudml.errors import AlreadyExists, NotFound
+from cloudml.events import Events, Listener
+from cloudml.goals import Session, stack_name
+from cloudml.handles import EndpointHandle, Job, ModelVersion, MonitorHandle, model_fields, register, version_of
+from cloudml.specs import Endpoint, Model, TrainingJob, make
+from cloudml.spi import Plugin, Until
+from cloudml.states import Key, State
+from cloudml.waiting import Clock
+
+DEFAULT_PROJECT = "default"
+
+
+def connect(
+    provider: str | None = None,
+    *,
+    project: str | None = None,
+    env: str | None = None,
+    listeners: Sequence[Listener] = (),
+    **settings: Any,
+) -> Client:
+    """A client for a provider (``local``, ``sagemaker``, …), else for ``CLOUDML_PLATFORM``, else for this machine.
+
+    ``settings`` are the provider's own (``region``, ``role``, …); ``project`` and ``env`` name the stack that
+    everything made here is labelled with. ConfigError for an unknown provider or setting, MissingExtra if its SDK is
+    not installed.
+    """
+    name = provider or os.environ.get("CLOUDML_PLATFORM") or "local"
+    return connect_plugin(plugins.load(name), stack_name(project or DEFAULT_PROJECT, env or name), listeners, settings)
+
+
+def connect_plugin(
+    plugin: Plugin,
+    stack: str,
+    listeners: Sequence[Listener] = (),
+    settings: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+) -> Client:
+    """A client for a plugin that is at hand; ``clock`` is for tests."""
+    events, ticking = Events(list(listeners)), clock or Clock()
+    caller = NativeCaller(plugin.name, plugin.classify, ticking, events)
+    opened = plugin.connect(make(plugin.config, plugin.name, settings or {}), caller)
+    return Client(Session(opened, plugin, stack, events, ticking))
+
+
+@dataclass(frozen=True)
+class Client:
+    """One provider, one stack."""
+
+    session: Session
+
+    @property
+    def plugin(self) -> Plugin:
+        return self.session.plugin
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self.session.plugin.name
+
+    @property
+    def stack(self) -> str:
+        """The label that everything made here carries."""
+        return self.session.stack
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self.session)
+
+    @property
+    def models(self) -> Models:
+        return Models(self.session)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(self.session)
+
+    @property
+    def monitors(self) -> Monitors:
+        return Monitors(self.session)
+
+    def train(self, name: str, *, wait: bool = False, timeout: float | None = None, **fields: Any) -> Job:
+        """Starts a new run of a job (fields as of TrainingJob), always a new one; with ``wait`` until it has ended."""
+        spec = make(TrainingJob, name, fields)
+        attempt = self._next_attempt(name, spec)
+        while True:
+            pursuit = self.session.job(name, spec, attempt)
+            try:
+                self.session.pursue(pursuit, until=Until.SUBMITTED, exclusive=True)
+            except AlreadyExists:  # another process was quicker: the next number is ours
+                attempt += 1
+                continue
+            job = Job(self.session, pursuit.goal.key.name)
+            return job.wait(timeout) if wait else job
+
+    def deploy(
+        self,
+        name: str,
+        model: str | ModelVersion | None = None,
+        *,
+        wait: bool = True,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> EndpointHandle:
+        """Makes an endpoint be as described (fields as of Endpoint); ``model`` alone is the deployment ``blue``."""
+        if model is not None:
+            fields["model"] = str(model)
+        spec = make(Endpoint, name, fields)
+        until = Until.DONE if wait else Until.SUBMITTED
+        self.session.pursue(self.session.endpoint(name, spec), timeout, until)
+        if spec.monitor:
+            self.session.pursue(self.session.monitor(name, spec.monitor))
+        return EndpointHandle(self.session, name)
+
+    def _next_attempt(self, name: str, spec: TrainingJob) -> int:
+        base = self.session.job(name, spec, 1).goal.key.name.removesuffix("-1")
+        return max(self.session.attempts(base), default=0) + 1
+
+    def __repr__(self) -> str:
+        return f"<Client {self.provider} stack {self.stack}>"
+
+
+@dataclass(frozen=True)
+class Jobs:
+    session: Session
+
+    def get(self, id: str) -> Job:
+        """The run of that id. NotFound if there is none."""
+        job = Job(self.session, id)
+        _ = job.state
+        return job
+
+    def list(self, all_stacks: bool = False) -> list[State]:
+        """The runs of this stack, or of all; oldest first."""
+        return _oldest_first(self.session.provider.jobs.list(None if all_stacks else self.session.stack))
+
+
+@dataclass(frozen=True)
+class Models:
+    session: Session
+
+    def get(self, text: str) -> ModelVersion:
+        """``fraud@champion``, ``fraud:3``, or ``fraud`` for its newest version. NotFound if there is none."""
+        reference = self.session.reference(text)
+        return version_of(self.session, reference.family, self._family(reference.family), reference.hash)
+
+    def list(self, all_stacks: bool = False) -> list[State]:
+        """The families of this stack, or of all; their versions are parts."""
+        return _oldest_first(self.session.provider.models.list(None if all_stacks else self.session.stack))
+
+    def versions(self, family: str) -> Sequence[ModelVersion]:
+        """Every version of a family, as the provider lists them."""
+        state = self._family(family)
+        return [version_of(self.session, family, state, part.spec) for part in state.of("version") if part.spec]
+
+    def register(
+        self, family: str, path: str, *, metrics: Mapping[str, float] | None = None, **fields: Any
+    ) -> ModelVersion:
+        """Registers a folder that no job made (fields as of Model, ``baseline`` also as a path with ``target``)."""
+        spec = make(Model, family, {"path": path, **model_fields(fields)})
+        return register(self.session, family, spec, {"metrics": dict(metrics or {})})
+
+    def alias(self, family: str, alias: str, version: int | str) -> ModelVersion:
+        """Moves an alias to a version: one write at the provider. NotFound if there is no such version."""
+        reference = self.session.reference(f"{family}:{version}")
+        stored = self.session.spec_document(reference.hash)
+        if not isinstance(stored, Model):
+            raise NotFound(f"the spec of model {family}:{version} is not in the artifact store")
+        whole = stored.model_dump(by_alias=True, exclude_defaults=True) | {"alias": alias}
+        pursuit = self.session.model(family, make(Model, family, whole))
+        self.session.pursue(pursuit)
+        return self.get(f"{family}:{reference.hash}")
+
+    def delete(self, family: str) -> None:
+        """Removes a family with its versions. What is deployed goes on serving."""
+        self.session.pursue(self.session.absent(self.session.provider.models, Key("model", family, self.session.stack)))
+
+    def _family(self, family: str) -> State:
+        state = self.session.provider.models.observe(Key("model", family, self.session.stack), None)
+        if state is None:
+            raise NotFound(f"there is no model {family} in stack {self.session.stack}")
+        return state
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    session: Session
+
+    def get(self, name: str) -> EndpointHandle:
+        """The endpoint of that name. NotFound if there is none."""
+        endpoint = EndpointHandle(self.session, name)
+        _ = endpoint.state
+        return endpoint
+
+    def list(self, all_stacks: bool = False) -> list[State]:
+        """The endpoints of this stack, or of all; oldest first."""
+        return _oldest_first(self.session.provider.endpoints.list(None if all_stacks else self.session.stack))
+
+
+@dataclass(frozen=True)
+class Monitors:
+    session: Session
+
+    def get(self, endpoint: str) -> MonitorHandle:
+        """What is watched on an endpoint. NotFound if nothing is."""
+        monitor = MonitorHandle(self.session, endpoint)
+        if monitor.spec is None:
+            raise NotFound(
+                f"endpoint {endpoint} has no monitor", hint="set one with endpoint.monitor(drift={'psi': 0.2})"
+            )
+        return monitor
+
+    def list(self) -> list[str]:
+        """The endpoints of this stack that are watched."""
+        uris = self.session.provider.artifacts.list(f"{self.session.stack}/monitors")
+        return sorted(uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris)
+
+
+def _oldest_first(states: Any) -> list[State]:
+    return sorted(states, key=lambda state: (state.created or 0.0, state.key.name))

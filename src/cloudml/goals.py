@@ -1,0 +1,258 @@
+"""From what people write to what the loop pursues: digests for paths, ids, labels, references, what must come first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from cloudml import artifacts, sidecars
+from cloudml.artifacts import Content, Contents
+from cloudml.capabilities import require
+from cloudml.errors import ConfigError, NotFound
+from cloudml.events import Events
+from cloudml.reconcile import Run, look, reconcile
+from cloudml.specs import MUTABLE, Endpoint, Model, Monitor, Spec, TrainingJob, document, hash8, spec_hash
+from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until
+from cloudml.states import Key, Part, State
+from cloudml.waiting import Clock, Wait
+
+Want = TypeVar("Want")
+LONGEST_ID = 63  # SageMaker's limit for a training job's name is the tightest
+LONGEST_STACK = 20
+PATIENCE = 1800.0
+SPECS: Mapping[str, type[Spec]] = {"job": TrainingJob, "model": Model, "endpoint": Endpoint, "monitor": Monitor}
+
+
+@dataclass(frozen=True)
+class Pursuit(Generic[Want]):
+    """A goal with its kind, and the contents that have to be stored before its first call."""
+
+    kind: Kind[Want]
+    goal: Goal[Want]
+    before: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One step of a plan: what is there of ``key``, and the calls that lead to what is wanted."""
+
+    key: Key
+    calls: tuple[Call, ...]
+    have: State | None
+
+
+def stack_name(project: str, env: str) -> str:
+    """``{project}-{env}``, cut with a hash where it is over 20 characters."""
+    name = f"{project}-{env}"
+    return name if len(name) <= LONGEST_STACK else f"{name[: LONGEST_STACK - 9].rstrip('-')}-{hash8(name)}"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One connection to one provider for one stack: makes goals and pursues them."""
+
+    provider: Provider
+    plugin: Plugin
+    stack: str
+    events: Events
+    clock: Clock = field(default_factory=Clock)
+
+    # -- goals -------------------------------------------------------------------------------------------------------
+
+    def job(self, name: str, spec: TrainingJob, attempt: int | None = None) -> Pursuit[TrainingJob]:
+        """A run of a job: the given attempt, or the last one that is observed, or the first."""
+        require(self.plugin, f"job {name}", spec)
+        planned, contents = self._job_contents(spec)
+        base = f"{name}-{spec_hash(planned)}"
+        run_id = f"{base}-{attempt or max(self.attempts(base), default=1)}"
+        if len(run_id) > LONGEST_ID:
+            raise ConfigError(f"the run id {run_id} has {len(run_id)} characters; {LONGEST_ID} are allowed")
+        key = Key("job", run_id, self.stack)
+        labels = self._labels(key, planned, name=name)
+        return Pursuit(self.provider.jobs, Goal(key, planned, labels=labels), (*contents, self._document(planned)))
+
+    def attempts(self, base: str) -> list[int]:
+        """The attempts of a run that are observed, by their numbers."""
+        pattern = re.compile(re.escape(base) + r"-(\d+)")
+        found = (pattern.fullmatch(state.key.name) for state in self.provider.jobs.list(self.stack))
+        return sorted(int(match[1]) for match in found if match)
+
+    def model(self, family: str, spec: Model, facts: Callable[[], Mapping[str, Any]] = dict) -> Pursuit[Model]:
+        """A model version; ``facts`` gives what its sidecar records of the run (``metrics``), when it is written."""
+        require(self.plugin, f"model {family}", spec)
+        planned, contents = self._model_contents(spec)
+        key = Key("model", family, self.stack)
+        digest = spec_hash(planned)
+        sidecar = Content(
+            sidecars.key(self.stack, family, digest), lambda: sidecars.build(family, digest, spec, planned, facts())
+        )
+        goal = Goal(key, planned, labels=self._labels(key, planned))
+        return Pursuit(self.provider.models, goal, (*contents, sidecar, self._document(planned)))
+
+    def endpoint(
+        self, name: str, spec: Endpoint, resolve: Callable[[str], Reference] | None = None
+    ) -> Pursuit[Endpoint]:
+        """An endpoint whose deployments name registered versions, or such as ``resolve`` knows to be on their way."""
+        require(self.plugin, f"endpoint {name}", spec)
+        find = resolve or self.reference
+        found = {each: find(deployment.model) for each, deployment in spec.deployments.items()}
+        named = {each: f"{reference.family}:{reference.hash}" for each, reference in found.items()}
+        deployments = {
+            each: deployment.model_copy(update={"model": named[each]}) for each, deployment in spec.deployments.items()
+        }
+        planned = spec.model_copy(update={"deployments": deployments, "monitor": None})
+        key = Key("endpoint", name, self.stack)
+        have = self.provider.endpoints.observe(key, planned)
+        labels = self._labels(key, planned, previous=have)
+        goal = Goal(key, planned, labels=labels, references={named[each]: found[each] for each in found})
+        return Pursuit(self.provider.endpoints, goal, (self._document(planned),))
+
+    def monitor(self, endpoint: str, spec: Monitor) -> Pursuit[Any]:
+        """What is watched on an endpoint: the provider's own schedule where one is asked for, else a document."""
+        require(self.plugin, f"monitor {endpoint}", spec)
+        planned = spec.model_copy(update={"endpoint": endpoint})
+        stored = artifacts.document(self.monitor_key(endpoint), document(planned), changes=True)
+        if spec.schedule and self.provider.monitors is not None:
+            key = Key("monitor", endpoint, self.stack)
+            goal = Goal(key, planned, labels=self._labels(key, planned))
+            return Pursuit(self.provider.monitors, goal, (stored,))
+        return self._content(stored)
+
+    def absent(self, kind: Kind[Any], key: Key) -> Pursuit[Any]:
+        return Pursuit(kind, Goal(key))
+
+    def absent_content(self, key: str) -> Pursuit[Content]:
+        return Pursuit(Contents(self.provider.artifacts), Goal(Key(artifacts.KIND, key, self.stack)))
+
+    # -- pursuing them -----------------------------------------------------------------------------------------------
+
+    def preview(self, pursuit: Pursuit[Want], adopt: bool = False) -> list[Planned]:
+        """The calls that would be sent, contents first; nothing is sent."""
+        have, calls = look(pursuit.kind, pursuit.goal, adopt)
+        if not calls:
+            return [Planned(pursuit.goal.key, (), have)]
+        steps = [planned for each in pursuit.before for planned in self.preview(self._content(each))]
+        return [*(step for step in steps if step.calls), Planned(pursuit.goal.key, tuple(calls), have)]
+
+    def pursue(
+        self,
+        pursuit: Pursuit[Want],
+        timeout: float | None = None,
+        until: Until = Until.DONE,
+        adopt: bool = False,
+        exclusive: bool = False,
+    ) -> State | None:
+        """Makes it so; the state that was observed in the end. Raises what reconcile raises."""
+        wait = Wait(self.clock, PATIENCE if timeout is None else timeout, self.plugin.pace)
+        if pursuit.before and look(pursuit.kind, pursuit.goal, adopt)[1]:
+            for each in pursuit.before:
+                content = self._content(each)
+                reconcile(content.kind, content.goal, Run(wait, self.events))
+        goal = replace(pursuit.goal, until=until)
+        return reconcile(pursuit.kind, goal, Run(wait, self.events, adopt=adopt, exclusive=exclusive))
+
+    # -- what is there -----------------------------------------------------------------------------------------------
+
+    def remembered(self, have: State, label: str = "cloudml-hash") -> Spec | None:
+        """The full spec that a resource carries the hash of, or carried before (``cloudml-prev``)."""
+        name = have.labels.get(label)
+        return self.spec_document(name) if name else None
+
+    def spec_document(self, name: str) -> Spec | None:
+        """The planned spec that is stored under a hash, without what can change in place."""
+        stored = artifacts.read_document(self.provider.artifacts, self._spec_key(name))
+        return SPECS[stored["kind"]].model_validate(stored["spec"]) if stored else None
+
+    def reference(self, text: str) -> Reference:
+        """``family@alias``, ``family:version``, ``family:hash``, or ``family`` for its newest; else NotFound."""
+        family, mark, which = re.fullmatch(r"([^@:]*)([@:]?)(.*)", text).groups()  # type: ignore[union-attr]
+        have = self.provider.models.observe(Key("model", family, self.stack), None)
+        versions = have.of("version") if have else ()
+        part = _choose(versions, mark, which)
+        if part is None:
+            known = ", ".join(part.name for part in versions) or "none"
+            raise NotFound(f"there is no model {text} in {self.stack}", hint=f"versions of {family}: {known}")
+        return self.reference_of(family, part)
+
+    def reference_of(self, family: str, part: Part) -> Reference:
+        """The reference to a version that is observed."""
+        digest = part.spec or ""
+        sidecar = self.provider.artifacts.uri(sidecars.key(self.stack, family, digest))
+        return Reference(family, digest, part.name, part.id, str(part.facts.get("uri", "")), sidecar)
+
+    def monitor_key(self, endpoint: str) -> str:
+        return f"{self.stack}/monitors/{endpoint}.json"
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _content(self, content: Content) -> Pursuit[Content]:
+        return Pursuit(Contents(self.provider.artifacts), Goal(Key(artifacts.KIND, content.key, self.stack), content))
+
+    def _job_contents(self, spec: TrainingJob) -> tuple[TrainingJob, list[Content]]:
+        contents: list[Content] = []
+        source = self._stored(spec.source, contents) if spec.source else None
+        inputs = {name: self._stored(path, contents) for name, path in spec.inputs.items()}
+        return spec.model_copy(update={"source": source, "inputs": inputs}), contents
+
+    def _model_contents(self, spec: Model) -> tuple[Model, list[Content]]:
+        contents: list[Content] = []
+        changes: dict[str, Any] = {"sample_input": sidecars.sample(spec)}
+        if spec.path:
+            changes["path"] = self._stored(spec.path, contents)
+        if spec.baseline:
+            data = self._stored(spec.baseline.data, [])  # its profile is kept, not the data itself
+            changes["baseline"] = spec.baseline.model_copy(update={"data": data})
+        return spec.model_copy(update=changes), contents
+
+    def _stored(self, place: str, contents: list[Content]) -> str:
+        """A path becomes content; a URI, or content already, stays what it is."""
+        if "://" in place or place.startswith("sha256:"):
+            return place
+        planned, content = artifacts.from_path(self.stack, Path(place))
+        contents.append(content)
+        return planned
+
+    def _labels(
+        self, key: Key, planned: Spec, name: str | None = None, previous: State | None = None
+    ) -> Mapping[str, str]:
+        """The labels of a resource; ``cloudml-prev`` is what an endpoint was before it became what it is to be."""
+        labels = {
+            "cloudml-stack": key.stack,
+            "cloudml-kind": key.kind,
+            "cloudml-name": name or key.name,
+            "cloudml-id": key.name,
+            "cloudml-hash": _label(planned),
+        }
+        if previous:
+            was = previous.labels.get("cloudml-hash")
+            before = was if was != labels["cloudml-hash"] else previous.labels.get("cloudml-prev")
+            labels |= {"cloudml-prev": before} if before else {}
+        return labels
+
+    def _document(self, planned: Spec) -> Content:
+        kind = next(kind for kind, spec in SPECS.items() if type(planned) is spec)
+        leave_out = frozenset() if isinstance(planned, Endpoint) else MUTABLE[type(planned)]
+        return artifacts.document(self._spec_key(_label(planned)), {"kind": kind, "spec": document(planned, leave_out)})
+
+    def _spec_key(self, label: str) -> str:
+        return f"{self.stack}/specs/{label}.json"
+
+
+def _label(planned: Spec) -> str:
+    """The name of a spec's document: the hash of what runs; for an endpoint, whose traffic moves, also that of it all."""
+    runs = spec_hash(planned)
+    return f"{runs}-{hash8(document(planned))}" if isinstance(planned, Endpoint) else runs
+
+
+def _choose(versions: Sequence[Part], mark: str, which: str) -> Part | None:
+    found: Iterator[Part]
+    if mark == "@":
+        found = (part for part in versions if which in part.facts.get("aliases", ()))
+    elif mark == ":":
+        found = (part for part in versions if which in (part.spec, part.name))
+    else:
+        found = iter(sorted(versions, key=lambda part: int(part.name) if part.name.isdigit() else 0, reverse=True))
+    return next(found, None)

@@ -1,0 +1,331 @@
+"""What the client hands out: small values that name a thing and look it up each time, so they survive the process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cloudml import artifacts, sidecars
+from cloudml.errors import ConfigError, NotFound, RunFailed
+from cloudml.goals import Pursuit, Session
+from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, make
+from cloudml.spi import Goal, Payload, Window
+from cloudml.states import Key, Phase, State
+from cloudml.waiting import Wait
+
+if TYPE_CHECKING:
+    from cloudml.monitoring import Report
+
+FOREVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a training job."""
+
+    session: Session
+    id: str
+
+    @property
+    def key(self) -> Key:
+        return Key("job", self.id, self.session.stack)
+
+    @property
+    def state(self) -> State:
+        """As it is now. NotFound if it is gone."""
+        return _there(self.key, self.session.provider.jobs.observe(self.key, None))
+
+    @property
+    def native(self) -> Mapping[str, Any]:
+        """The provider's own description."""
+        return self.state.native
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The last value of each metric that the run logged."""
+        found: Mapping[str, float] = self.state.facts.get("metrics", {})
+        return found
+
+    def wait(self, timeout: float | None = None) -> Job:
+        """Waits until it has succeeded. RunFailed if it fails or was cancelled, Timeout after ``timeout`` seconds."""
+        spec = self._spec()
+        patience = spec.timeout + 3600 if timeout is None else timeout
+        goal = Goal(self.key, spec)
+        state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience)
+        if state is None or state.phase is not Phase.SUCCEEDED:
+            raise RunFailed(f"{self.key} was {state.phase.value if state else 'deleted'}")
+        return self
+
+    def logs(self, follow: bool = False) -> Iterator[str]:
+        """Its lines so far; with ``follow`` those to come as well, until it ends."""
+        wait = Wait(self.session.clock, FOREVER, self.session.plugin.pace)
+        cursor: str | None = None
+        while True:
+            state = self.state  # before the lines, so that those of the end are not missed
+            lines, cursor = self.session.provider.telemetry.logs(state, cursor)
+            yield from (line.text for line in lines)
+            if lines:
+                wait.restart()
+            elif not follow or state.phase.settled:
+                return
+            else:
+                wait.pause(f"{self.key}: logs", longest=1.0)
+
+    def cancel(self) -> None:
+        """Stops it and keeps what is there; nothing happens if it has ended."""
+        self.session.pursue(Pursuit(self.session.provider.jobs, Goal[TrainingJob](self.key, cancel=True)))
+
+    def delete(self) -> None:
+        """Removes it with its logs; its registered model stays."""
+        self.session.pursue(self.session.absent(self.session.provider.jobs, self.key))
+
+    def register(self, family: str, **fields: Any) -> ModelVersion:
+        """Registers what it made as a version of a family.
+
+        Fields as of Model; ``baseline`` may also be a path, with ``target``, the column that is predicted. GateFailed if a gate fails, RunFailed if the run has not succeeded.
+        """
+        state = self.state
+        if state.phase is not Phase.SUCCEEDED:
+            raise RunFailed(f"{self.key} is {state.phase.value}; only what has succeeded can be registered")
+        spec = make(Model, family, {"from": f"run:{self.id}", **model_fields(fields)})
+        return register(self.session, family, spec, state.facts)
+
+    def _spec(self) -> TrainingJob:
+        spec = self.session.remembered(self.state)
+        if not isinstance(spec, TrainingJob):
+            raise NotFound(f"the spec of {self.key} is not in the artifact store")
+        return spec
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {_phase(self.session.provider.jobs.observe(self.key, None))}>"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered version; ``uri`` is where its files are."""
+
+    session: Session
+    family: str
+    version: str
+    hash: str
+    uri: str
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What its run logged last."""
+        found: Mapping[str, float] = self.sidecar.get("metrics", {})
+        return found
+
+    @property
+    def sidecar(self) -> Mapping[str, Any]:
+        """Its signature, sample, baseline and metrics."""
+        place = sidecars.key(self.session.stack, self.family, self.hash)
+        return artifacts.read_document(self.session.provider.artifacts, place) or {}
+
+    def __str__(self) -> str:
+        return f"{self.family}:{self.version}"
+
+    def __repr__(self) -> str:
+        names = "".join(f" @{alias}" for alias in self.aliases)
+        return f"<ModelVersion {self}{names}>"
+
+
+@dataclass(frozen=True)
+class EndpointHandle:
+    """A stable address with one deployment or several behind it."""
+
+    session: Session
+    name: str
+
+    @property
+    def key(self) -> Key:
+        return Key("endpoint", self.name, self.session.stack)
+
+    @property
+    def state(self) -> State:
+        """As it is now. NotFound if it is gone."""
+        return _there(self.key, self.session.provider.endpoints.observe(self.key, None))
+
+    @property
+    def native(self) -> Mapping[str, Any]:
+        """The provider's own description."""
+        return self.state.native
+
+    @property
+    def url(self) -> str | None:
+        """Where requests go, if the provider has an address that any HTTP client can use."""
+        found: str | None = self.state.facts.get("url")
+        return found
+
+    def predict(self, rows: Any, deployment: str | None = None) -> Any:
+        """Predictions for rows: a list of rows, a NumPy array or a DataFrame.
+
+        A list in the same order, or a DataFrame with the column ``prediction`` for a DataFrame. ModelError if the model
+        refuses the rows or fails on them.
+        """
+        frame = hasattr(rows, "columns") and hasattr(rows, "index")
+        if frame:
+            body: Any = {"dataframe_split": {"columns": list(rows.columns), "data": rows.to_numpy().tolist()}}
+        else:
+            body = {"instances": rows.tolist() if hasattr(rows, "tolist") else rows}
+        answer = self.invoke(json.dumps(body).encode(), deployment=deployment)
+        predictions = json.loads(answer.body)["predictions"]
+        return type(rows)({"prediction": predictions}, index=rows.index) if frame else predictions
+
+    def invoke(self, body: bytes, content_type: str = "application/json", deployment: str | None = None) -> Payload:
+        """Sends a request as it is, to any deployment or to one; the answer as it came."""
+        return self.session.provider.endpoints.invoke(self.state, Payload(body, content_type), deployment)
+
+    def deploy(
+        self,
+        model: str | ModelVersion,
+        name: str = "blue",
+        traffic: Mapping[str, int] | None = None,
+        timeout: float | None = None,
+        **fields: Any,
+    ) -> EndpointHandle:
+        """Adds or replaces one deployment; ``traffic`` shares out 100 per cent, and stays as it is where not given."""
+        spec = self._spec()
+        one = make(Deployment, name, {**fields, "model": str(model)})
+        return self._apply(spec.model_copy(update={"deployments": {**spec.deployments, name: one}}), traffic, timeout)
+
+    def shift(self, traffic: Mapping[str, int], timeout: float | None = None) -> EndpointHandle:
+        """Shares the traffic out anew; a deployment that is not named gets none."""
+        return self._apply(self._spec(), traffic, timeout)
+
+    def rollback(self, timeout: float | None = None) -> EndpointHandle:
+        """Goes back to what the endpoint was before its last change. NotFound if it was nothing."""
+        before = self.session.remembered(self.state, "cloudml-prev")
+        if not isinstance(before, Endpoint):
+            raise NotFound(f"{self.key} has nothing to go back to", hint="only a changed endpoint can be rolled back")
+        return self._apply(before, None, timeout)
+
+    def delete(self) -> None:
+        """Removes it, its deployments and its monitor; models stay."""
+        session = self.session
+        session.pursue(session.absent_content(session.monitor_key(self.name)))
+        session.pursue(session.absent(session.provider.endpoints, self.key))
+
+    def logs(self) -> Iterator[str]:
+        """The lines of its servers so far."""
+        cursor: str | None = None
+        while True:
+            lines, cursor = self.session.provider.telemetry.logs(self.state, cursor)
+            if not lines:
+                return
+            yield from (line.text for line in lines)
+
+    def monitor(self, **fields: Any) -> MonitorHandle:
+        """Sets what is watched (fields as of Monitor) and returns its handle; with no fields, what is set already."""
+        handle = MonitorHandle(self.session, self.name)
+        if fields or handle.spec is None:
+            self.session.pursue(self.session.monitor(self.name, make(Monitor, self.name, fields)))
+        return handle
+
+    def _spec(self) -> Endpoint:
+        spec = self.session.remembered(self.state)
+        if not isinstance(spec, Endpoint):
+            raise NotFound(f"the spec of {self.key} is not in the artifact store", hint="deploy it again")
+        return spec
+
+    def _apply(self, spec: Endpoint, traffic: Mapping[str, int] | None, timeout: float | None) -> EndpointHandle:
+        if traffic is not None:
+            whole = spec.model_dump(by_alias=True, exclude_defaults=True) | {"traffic": dict(traffic)}
+            spec = make(Endpoint, self.name, whole)
+        self.session.pursue(self.session.endpoint(self.name, spec), timeout)
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.name} {_phase(self.session.provider.endpoints.observe(self.key, None))}>"
+
+
+@dataclass(frozen=True)
+class MonitorHandle:
+    """What is watched on one endpoint."""
+
+    session: Session
+    endpoint: str
+
+    @property
+    def spec(self) -> Monitor | None:
+        """What is set; None if nothing is."""
+        stored = artifacts.read_document(self.session.provider.artifacts, self.session.monitor_key(self.endpoint))
+        return Monitor.model_validate(stored) if stored else None
+
+    def run(self, window: Window | None = None) -> Report:
+        """Compares captured traffic with the baseline of the model that serves it.
+
+        ConfigError if nothing is watched, or if the model was registered without a baseline.
+        """
+        from cloudml.monitoring import run
+
+        spec = self.spec
+        if spec is None:
+            raise NotFound(f"endpoint {self.endpoint} has no monitor", hint="endpoint.monitor(drift={'psi': 0.2})")
+        state = EndpointHandle(self.session, self.endpoint).state
+        captured = self.session.provider.telemetry.captured(state, window or Window())
+        return run(self._baseline(state), captured, spec.drift, spec.min_samples)
+
+    def _baseline(self, state: State) -> Mapping[str, Any]:
+        """The profile of the model that gets most of the traffic."""
+        want = self.session.remembered(state)
+        if not isinstance(want, Endpoint):
+            raise NotFound(f"the spec of endpoint {self.endpoint} is not in the artifact store")
+        most = max(want.traffic, key=lambda name: want.traffic[name])
+        family, _, digest = want.deployments[most].model.partition(":")
+        place = sidecars.key(self.session.stack, family, digest)
+        found = (artifacts.read_document(self.session.provider.artifacts, place) or {}).get("baseline")
+        if not found:
+            raise ConfigError(
+                f"model {family} was registered without a baseline", hint="give baseline= when registering"
+            )
+        profile: Mapping[str, Any] = found
+        return profile
+
+    def delete(self) -> None:
+        """Watches no longer; the endpoint stays."""
+        self.session.pursue(self.session.absent_content(self.session.monitor_key(self.endpoint)))
+
+    def __repr__(self) -> str:
+        return f"<Monitor of {self.endpoint}>"
+
+
+def register(session: Session, family: str, spec: Model, facts: Mapping[str, Any]) -> ModelVersion:
+    """Registers a version whose gates pass, and returns it as it is registered."""
+    sidecars.pass_gates(family, spec.gates, facts.get("metrics", {}))
+    pursuit = session.model(family, spec, lambda: facts)
+    state = session.pursue(pursuit)
+    return version_of(session, family, _there(pursuit.goal.key, state), pursuit.goal.labels["cloudml-hash"])
+
+
+def version_of(session: Session, family: str, state: State, digest: str) -> ModelVersion:
+    """The handle of an observed version, by its hash."""
+    part = state.part("version", spec=digest)
+    if part is None:
+        raise NotFound(f"model {family} has no version with the hash {digest}")
+    aliases = tuple(part.facts.get("aliases", ()))
+    return ModelVersion(session, family, part.name, digest, str(part.facts.get("uri", "")), aliases)
+
+
+def model_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """``baseline="train.csv", target="y"`` as the long form of a Model's baseline."""
+    full = dict(fields)
+    target = full.pop("target", None)
+    if isinstance(full.get("baseline"), str):
+        full["baseline"] = {"data": full["baseline"], "target": target}
+    elif target is not None:
+        raise ConfigError("target names a column of the baseline: give baseline= too")
+    return full
+
+
+def _there(key: Key, state: State | None) -> State:
+    if state is None:
+        raise NotFound(f"there is no {key} in stack {key.stack}")
+    return state
+
+
+def _phase(state: State | None) -> str:
+    return state.phase.value if state else "gone"

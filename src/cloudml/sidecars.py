@@ -1,0 +1,115 @@
+"""What is known of a model version besides its files: its signature, a sample, its baseline profile, its metrics.
+
+The sidecar is a document of its own, so that an artifact is never packed again. Its ``inputs`` are the signature that
+the server enforces: ``[{"name", "dtype": "float" | "int" | "str" | "bool"}]``.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cloudml.errors import ConfigError, GateFailed
+from cloudml.specs import Baseline, Model
+
+LOOKED_AT = 1000  # rows of the baseline that decide a column's type
+COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+
+
+def key(stack: str, family: str, digest: str) -> str:
+    """Where the sidecar of a version lies."""
+    return f"{stack}/models/{family}/{digest}.json"
+
+
+def build(family: str, digest: str, spec: Model, planned: Model, facts: Mapping[str, Any]) -> bytes:
+    """The sidecar document; reads the baseline, so it is made only when it is to be stored."""
+    rows = sample(planned)
+    value = {
+        "schema_version": 1,
+        "family": family,
+        "hash": digest,
+        "origin": planned.from_ or planned.path,
+        "inputs": signature(spec.baseline, rows),
+        "sample": rows,
+        "baseline": profile(spec.baseline),
+        "data": planned.baseline.data if planned.baseline else None,
+        "metrics": dict(facts.get("metrics", {})),
+    }
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def sample(spec: Model) -> list[Any] | None:
+    """The sample input as rows; a path is read as JSON."""
+    if not isinstance(spec.sample_input, str):
+        return spec.sample_input
+    try:
+        rows = json.loads(Path(spec.sample_input).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"sample_input {spec.sample_input}: {error}") from error
+    if not isinstance(rows, list):
+        raise ConfigError(f"sample_input {spec.sample_input}: a list of rows is needed")
+    return rows
+
+
+def signature(baseline: Baseline | None, rows: Sequence[Any] | None) -> list[dict[str, str]] | None:
+    """Names and types of the features: from the baseline's columns, else from the sample's first row."""
+    if baseline:
+        with open(baseline.data, newline="") as file:
+            table = csv.reader(file)
+            names = next(table, [])
+            columns = list(zip(*itertools.islice(table, LOOKED_AT), strict=False))
+        types = map(_dtype, columns)
+        return [
+            {"name": name, "dtype": dtype} for name, dtype in zip(names, types, strict=False) if name != baseline.target
+        ]
+    if not rows:
+        return None
+    first = rows[0]
+    cells = first.items() if isinstance(first, Mapping) else ((f"feature_{at}", cell) for at, cell in enumerate(first))
+    return [{"name": name, "dtype": _TYPES.get(type(cell), "float")} for name, cell in cells]
+
+
+def profile(baseline: Baseline | None) -> dict[str, Any] | None:
+    """The profile that live traffic is compared with; needs the extra ``serve``."""
+    if baseline is None:
+        return None
+    from cloudml.monitoring.profile import Baseline as Reference
+
+    made: dict[str, Any] = Reference.from_csv(
+        baseline.data, target=baseline.target, categorical=baseline.categorical
+    ).to_json()
+    return made
+
+
+def pass_gates(family: str, gates: Iterable[str], metrics: Mapping[str, float]) -> None:
+    """GateFailed unless every gate (``auc >= 0.90``) holds for the metrics."""
+    for gate in gates:
+        name, comparison, bound = re.fullmatch(r"\s*([\w.-]+)\s*(>=|<=|>|<|==)\s*(\S+)\s*", gate).groups()  # type: ignore[union-attr]
+        if name not in metrics:
+            known = ", ".join(sorted(metrics)) or "none"
+            raise GateFailed(
+                f"model {family}: gate '{gate}': the run has no metric {name}", hint=f"its metrics: {known}"
+            )
+        if not COMPARISONS[comparison](metrics[name], float(bound)):
+            raise GateFailed(f"model {family}: gate '{gate}' failed: {name} is {metrics[name]:g}; it is not registered")
+
+
+_TYPES = {bool: "bool", int: "float", float: "float", str: "str"}
+
+
+def _dtype(cells: Sequence[str]) -> str:
+    return "float" if all(not cell or _number(cell) for cell in cells) else "str"
+
+
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
