@@ -242,7 +242,7 @@ class Session:
 
 
 def _label(planned: Spec) -> str:
-    """The name of a spec's document: the hash of what runs; for an endpoint, whose traffic moves, also that of it all."""
+    """The name of a spec's document: the hash of what runs; for an endpoint, also that of the whole."""
     runs = spec_hash(planned)
     return f"{runs}-{hash8(document(planned))}" if isinstance(planned, Endpoint) else runs
 

@@ -162,7 +162,10 @@ class Endpoints(Kind[specs.Endpoint], Protocol):
 
 
 class Artifacts(Protocol):
-    """A place for files and folders under keys that we choose (``<stack>/content/<digest>``)."""
+    """A place for files and folders under keys that we choose (``<stack>/content/<digest>``).
+
+    A key may name a folder that holds other keys: it is missing when nothing is under it, and deleted with all of it.
+    """
 
     def uri(self, key: str) -> str:
         """Where a key is, in the provider's own form; pure, for things that do not exist yet too."""

@@ -1,0 +1,289 @@
+"""Many resources: what a project's file wants, in order, against what is there; apply, prune and destroy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from cloudml import artifacts, sidecars
+from cloudml.client import Client
+from cloudml.errors import ConfigError, RunFailed
+from cloudml.events import Event, Happened
+from cloudml.goals import Planned, Pursuit, Session
+from cloudml.specs import Endpoint, Model, TrainingJob, spec_hash
+from cloudml.spi import Call, Kind, Later, Reference, Until
+from cloudml.states import Key, Phase, State
+
+
+class Wanted(Protocol):
+    """What a file asks for: a project's name, and resources by their names in the file."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def jobs(self) -> Mapping[str, TrainingJob]: ...
+    @property
+    def models(self) -> Mapping[str, Model]: ...
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What would be done to one resource: its calls in order; ``note`` says on what condition."""
+
+    key: Key
+    calls: tuple[Call, ...]
+    have: State | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: tuple[Step, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything would be sent."""
+        return any(step.calls for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What apply reached: the last observation of each resource, and what is there that the file does not name."""
+
+    states: Mapping[Key, State | None]
+    left: tuple[Key, ...] = ()
+
+
+def plan(
+    client: Client, project: Wanted, *, rerun: Collection[str] = (), prune: bool = False, adopt: bool = False
+) -> Plan:
+    """The native calls that apply would send now, in order; nothing is sent."""
+    session, steps = client.session, []
+    for resource in _resources(session, project, rerun):
+        pursuit = resource.pursuit()
+        planned = session.preview(pursuit, adopt)
+        steps += [Step(each.key, each.calls, each.have, resource.note) for each in planned]
+        resource.expect()
+    steps += _removals(session, _left(session, project)) if prune else []
+    return Plan(tuple(steps))
+
+
+def apply(
+    client: Client,
+    project: Wanted,
+    *,
+    rerun: Collection[str] = (),
+    prune: bool = False,
+    adopt: bool = False,
+    timeout: float | None = None,
+    wait: bool = True,
+) -> Outcome:
+    """Makes what is there be what the file wants, and verifies it.
+
+    A run that is going on is waited for, one that has succeeded is taken, one that has failed is RunFailed until it is
+    named in ``rerun``. With ``wait=False`` it ends as soon as something is left to wait for.
+    """
+    session = client.session
+    states: dict[Key, State | None] = {}
+    for resource in _resources(session, project, rerun):
+        pursuit = resource.pursuit()
+        key = pursuit.goal.key
+        resource.check()
+        states[key] = session.pursue(pursuit, timeout, Until.DONE if wait else Until.SUBMITTED, adopt)
+        resource.verify(states[key])
+        if not wait and not _done(states[key]):
+            session.events.emit(Event(Happened.NOTE, key, f"{key} is going on; apply again for what comes after it"))
+            break
+    left = _left(session, project) if wait else ()
+    if prune:
+        _remove(session, left)
+        left = ()
+    return Outcome(states, left)
+
+
+def destroy_plan(client: Client, *, everything: bool = False) -> Plan:
+    """The native calls that destroy would send now."""
+    return Plan(tuple(_removals(client.session, _all(client.session, everything))))
+
+
+def destroy(client: Client, *, everything: bool = False) -> tuple[Key, ...]:
+    """Removes the stack's monitors and endpoints with their parts; ``everything`` also jobs, models and artifacts."""
+    session = client.session
+    removed = _all(session, everything)
+    _remove(session, removed)
+    return removed
+
+
+# -- what the file wants, in order -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Resource:
+    """One wanted resource, whose goal may depend on what came before it.
+
+    ``check`` refuses before anything of it is sent, ``verify`` looks at what was reached, ``expect`` records for a plan
+    what will be there.
+    """
+
+    pursuit: Callable[[], Pursuit[Any]]
+    note: str = ""
+    check: Callable[[], None] = lambda: None
+    verify: Callable[[State | None], None] = lambda state: None
+    expect: Callable[[], None] = lambda: None
+
+
+@dataclass
+class _Known:
+    """What earlier steps made, or in a plan are about to make: runs and versions by their names in the file."""
+
+    session: Session
+    runs: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    versions: dict[str, Reference] = field(default_factory=dict)
+    aliases: dict[str, str | None] = field(default_factory=dict)
+
+    def resolve(self, text: str) -> Reference:
+        """A version that this file makes, by family or family@alias; else one that is registered."""
+        family, mark, which = re.fullmatch(r"([^@:]*)([@:]?)(.*)", text).groups()  # type: ignore[union-attr]
+        made = family in self.versions and (not mark or (mark == "@" and which == self.aliases.get(family)))
+        return self.versions[family] if made else self.session.reference(text)
+
+
+def _resources(session: Session, project: Wanted, rerun: Collection[str]) -> Iterator[Resource]:
+    """Jobs, then models, then endpoints with their monitors; each is made when those before it are known."""
+    if unknown := set(rerun) - set(project.jobs):
+        raise ConfigError(f"--rerun {sorted(unknown)[0]}: the file has no such job")
+    known = _Known(session)
+    for name, job in project.jobs.items():
+        yield _job(known, f"{project.name}-{name}", name, job, name in rerun)
+    for family, model in project.models.items():
+        yield _model(known, family, model)
+    gates = {family: " and ".join(model.gates) for family, model in project.models.items() if model.gates}
+    for name, endpoint in project.endpoints.items():
+        after = [gates[each] for each in _families(endpoint) if each in gates]
+        yield Resource(
+            partial(session.endpoint, name, endpoint, known.resolve), f"if {' and '.join(after)}" if after else ""
+        )
+        if endpoint.monitor:
+            yield Resource(partial(session.monitor, name, endpoint.monitor))
+
+
+def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool) -> Resource:
+    session = known.session
+    pursuit = session.job(full_name, job)
+    if again:
+        base, _, last = pursuit.goal.key.name.rpartition("-")
+        attempt = max(session.attempts(base), default=0) + 1
+        pursuit = session.job(full_name, job, attempt) if attempt > int(last) else pursuit
+    known.runs[name] = pursuit.goal.key.name
+
+    def verify(state: State | None) -> None:
+        if state is not None and state.phase is Phase.CANCELLED:
+            raise RunFailed(f"{state.key} was cancelled", hint=f"--rerun {name} starts it again")
+        known.facts[name] = state.facts if state else {}
+
+    return Resource(lambda: pursuit, verify=verify)
+
+
+def _model(known: _Known, family: str, model: Model) -> Resource:
+    session = known.session
+    job = model.from_.removeprefix("jobs.") if model.from_ else None
+    if job is not None and job not in known.runs:
+        raise ConfigError(f"model {family}: there is no job {job!r} in the file")
+    spec = model.model_copy(update={"from_": f"run:{known.runs[job]}"}) if job else model
+    pursuit = session.model(family, spec, lambda: known.facts.get(job or "", {}))
+    known.aliases[family] = model.alias
+
+    def check() -> None:
+        sidecars.pass_gates(family, model.gates, known.facts.get(job or "", {}).get("metrics", {}))
+
+    def verify(state: State | None) -> None:
+        part = state.part("version", spec=spec_hash(pursuit.goal.want)) if state and pursuit.goal.want else None
+        if part:
+            known.versions[family] = session.reference_of(family, part)
+
+    def expect() -> None:
+        verify(session.provider.models.observe(pursuit.goal.key, pursuit.goal.want))
+        if family not in known.versions:
+            known.versions[family] = _expected(session, family, pursuit)
+
+    note = f"if {' and '.join(model.gates)}" if model.gates else ""
+    return Resource(lambda: pursuit, note, check, verify, expect)
+
+
+def _expected(session: Session, family: str, pursuit: Pursuit[Model]) -> Reference:
+    """The version that a plan is about to make: its hash is known, the provider chooses the rest."""
+    digest = pursuit.goal.labels["cloudml-hash"]
+    sidecar = session.provider.artifacts.uri(sidecars.key(session.stack, family, digest))
+    return Reference(
+        family, digest, Later(f"version of {family}"), Later(f"id of {family}"), Later(f"files of {family}"), sidecar
+    )
+
+
+def _families(endpoint: Endpoint) -> Iterator[str]:
+    for deployment in endpoint.deployments.values():
+        yield re.split("[@:]", deployment.model, maxsplit=1)[0]
+
+
+def _done(state: State | None) -> bool:
+    return state is None or state.phase.settled
+
+
+# -- what is there that is not wanted --------------------------------------------------------------------------------
+
+
+def _left(session: Session, project: Wanted) -> tuple[Key, ...]:
+    """Endpoints, monitors and families of the stack that the file does not name; runs are history, not left-overs."""
+    provider, watched = session.provider, {name for name, each in project.endpoints.items() if each.monitor}
+    found = [state.key for state in provider.endpoints.list(session.stack) if state.key.name not in project.endpoints]
+    found += [state.key for state in provider.models.list(session.stack) if state.key.name not in project.models]
+    return (*(key for key in _monitors(session) if _monitored(key) not in watched), *found)
+
+
+def _all(session: Session, everything: bool) -> tuple[Key, ...]:
+    provider = session.provider
+    kinds: list[Kind[Any] | None] = [provider.monitors, provider.endpoints]
+    kinds += [provider.models, provider.jobs] if everything else []
+    found = [state.key for kind in kinds if kind is not None for state in kind.list(session.stack)]
+    store = [Key(artifacts.KIND, session.stack, session.stack)] if everything else []
+    return (*_monitors(session), *found, *store)
+
+
+def _monitors(session: Session) -> list[Key]:
+    uris = session.provider.artifacts.list(f"{session.stack}/monitors")
+    names = sorted(uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris)
+    return [Key(artifacts.KIND, session.monitor_key(name), session.stack) for name in names]
+
+
+def _monitored(key: Key) -> str:
+    return key.name.rsplit("/", 1)[-1].removesuffix(".json")
+
+
+def _absent(session: Session, key: Key) -> Pursuit[Any]:
+    provider = session.provider
+    if key.kind == artifacts.KIND:
+        return session.absent_content(key.name)
+    kinds: dict[str, Kind[Any] | None] = {
+        "job": provider.jobs,
+        "model": provider.models,
+        "endpoint": provider.endpoints,
+        "monitor": provider.monitors,
+    }
+    kind = kinds[key.kind]
+    assert kind is not None, f"{key} was listed by its kind"
+    return session.absent(kind, key)
+
+
+def _removals(session: Session, keys: Collection[Key]) -> list[Step]:
+    planned: list[Planned] = [each for key in keys for each in session.preview(_absent(session, key))]
+    return [Step(each.key, each.calls, each.have) for each in planned]
+
+
+def _remove(session: Session, keys: Collection[Key]) -> None:
+    for key in keys:
+        session.pursue(_absent(session, key))
