@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from cloudml.monitoring.arrays import Floats, Ints, np
+from cloudml.monitoring.arrays import Floats, Ints, np, npt
 
 BUCKETS = 1 << 16
+CHUNK = 1 << 16  # rows at a time: the temporaries stay in the processor's cache
 _ZERO = 1 << 15  # the ordered index of +0.0
 _INFINITE = 0x7F80  # the magnitude bits of infinity: what overflows float32 belongs one below
 
@@ -53,19 +54,30 @@ class Histogram:
 EMPTY = Histogram(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def dense(z: Floats) -> Ints:
-    """Counts of all 65 536 raw bit patterns of the finite ``z``; add them up over chunks, then :func:`sparse`."""
+def patterns(z: Floats) -> npt.NDArray[np.uint16]:
+    """The raw bucket of each finite ``z``: the upper half of its float32 bits."""
     with np.errstate(over="ignore"):
         bits = z.astype(np.float32).view(np.uint32)
-    return np.bincount(bits >> np.uint32(16), minlength=BUCKETS).astype(np.int64, copy=False)
+    return (bits >> np.uint32(16)).astype(np.uint16)
+
+
+def dense(z: Floats) -> Ints:
+    """Counts of all 65 536 raw buckets; add them up over chunks, then :func:`sparse`."""
+    return np.bincount(patterns(z), minlength=BUCKETS).astype(np.int64, copy=False)
+
+
+def in_order(raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """From raw order to ascending order of value: the negative ones backwards, then the positive ones."""
+    return np.concatenate([raw[: _ZERO - 1 : -1], raw[:_ZERO]])
 
 
 def sparse(raw: Ints) -> Histogram:
-    """The raw counts, overflow folded into the last finite buckets, in ascending order of value."""
-    for sign in (0, _ZERO):
-        raw[sign + _INFINITE - 1] += raw[sign + _INFINITE]
-        raw[sign + _INFINITE] = 0
-    ordered = np.concatenate([raw[: _ZERO - 1 : -1], raw[:_ZERO]])
+    """The raw counts in order; overflow goes to the last finite buckets, -0.0 to where 0.0 is, since they are equal."""
+    raw = raw.copy()
+    for home, fold in ((_INFINITE - 1, _INFINITE), (_ZERO + _INFINITE - 1, _ZERO + _INFINITE), (0, _ZERO)):
+        raw[home] += raw[fold]
+        raw[fold] = 0
+    ordered = in_order(raw)
     index = np.flatnonzero(ordered)
     return Histogram(index, ordered[index])
 
@@ -84,7 +96,7 @@ def bounds() -> tuple[Floats, Floats]:
     """Lower and upper bound of every ordered bucket, in units of ``z``."""
     magnitude = np.full(_ZERO + 1, np.finfo(np.float32).max, np.float64)  # from infinity on, no bucket is used
     magnitude[:_INFINITE] = (np.arange(_INFINITE, dtype=np.uint32) << np.uint32(16)).view(np.float32)
-    return (
-        np.concatenate([-magnitude[:0:-1], magnitude[:-1]]),
-        np.concatenate([-magnitude[-2::-1], magnitude[1:]]),
-    )
+    lower = np.concatenate([-magnitude[:0:-1], magnitude[:-1]])
+    upper = np.concatenate([-magnitude[-2::-1], magnitude[1:]])
+    lower[_ZERO] = upper[_ZERO - 1] = lower[_ZERO - 1]  # the bucket of zero holds what rounds to -0.0 too
+    return lower, upper

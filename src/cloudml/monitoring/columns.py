@@ -196,5 +196,5 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def finite(values: Array) -> Floats:
     """The finite ones, as float64."""
-    kept = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    return kept.astype(np.float64, copy=False)
+    valid = np.isfinite(values) if values.dtype.kind == "f" else np.True_
+    return (values if valid.all() else values[valid]).astype(np.float64, copy=False)

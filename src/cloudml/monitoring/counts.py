@@ -9,11 +9,10 @@ from typing import Any
 
 from cloudml.errors import ConfigError
 from cloudml.monitoring.arrays import Floats, np
-from cloudml.monitoring.buckets import BUCKETS, EMPTY, Histogram, dense, sparse
-from cloudml.monitoring.columns import Column, categories, length, numbers
+from cloudml.monitoring.buckets import BUCKETS, CHUNK, EMPTY, Histogram, dense, sparse
+from cloudml.monitoring.columns import Categories, Column, Numbers, categories, length, numbers
 from cloudml.monitoring.features import CategoricalFeature, Feature, NumericFeature
 
-CHUNK = 1 << 16  # rows at a time: the temporaries stay in the processor's cache
 UNIT = 1 << 20  # the sum is kept in whole millionths of an IQR, so that it does not depend on the order of rows
 _LARGE = float(1 << 16)  # below it, a chunk's float64 sum of whole units is exact: 2**16 * 2**20 * 2**16 < 2**53
 UNLISTED_NAMES = 20
@@ -146,15 +145,14 @@ def counts_from_json(data: Mapping[str, Any]) -> Counts:
 def count(feature: Feature, column: Column) -> Counts:
     """Count a column on the feature's frozen scale."""
     if isinstance(feature, CategoricalFeature):
-        return _count_categories(feature, column)
-    return _count_numbers(feature, column)
+        return count_categories(feature, categories(column), length(column))
+    return count_numbers(feature, numbers(column), length(column))
 
 
-def _count_categories(feature: CategoricalFeature, column: Column) -> CategoricalCounts:
-    found = categories(column)
+def count_categories(feature: CategoricalFeature, found: Categories, samples: int) -> CategoricalCounts:
     unlisted = {name: found.counts[name] for name in found.counts.keys() - set(feature.categories)}
     return CategoricalCounts(
-        samples=length(column),
+        samples=samples,
         missing=found.missing,
         counts=tuple(found.counts.get(name, 0) for name in feature.categories),
         unlisted=sum(unlisted.values()),
@@ -162,12 +160,11 @@ def _count_categories(feature: CategoricalFeature, column: Column) -> Categorica
     )
 
 
-def _count_numbers(feature: NumericFeature, column: Column) -> NumericCounts:
-    found = numbers(column)
+def count_numbers(feature: NumericFeature, found: Numbers, samples: int) -> NumericCounts:
     tally = _Tally(feature)
     for start in range(0, len(found.values), CHUNK):
         tally.add(found.values[start : start + CHUNK].astype(np.float64, copy=False))
-    return tally.counts(length(column), found.type_errors)
+    return tally.counts(samples, found.type_errors)
 
 
 class _Tally:

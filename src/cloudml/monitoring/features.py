@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudml.monitoring.arrays import Floats, np
 from cloudml.monitoring.columns import Categories
+from cloudml.monitoring.quantiles import quantiles
 
 DECILES = tuple(step / 10 for step in range(1, 10))
 CATEGORIES_KEPT = 1000
@@ -83,7 +84,7 @@ def freeze_numbers(name: str, finite: Floats) -> NumericFeature:
         return NumericFeature(name, 0.0, 1.0, 1.0, None, None, ())
     with np.errstate(over="ignore", invalid="ignore"):  # values near 1e308: the fallbacks below deal with infinities
         low, high = float(finite.min()), float(finite.max())
-        quartile, median, upper, *deciles = np.quantile(finite, (0.25, 0.5, 0.75, *DECILES)).tolist()
+        quartile, median, upper, *deciles = quantiles(finite, (0.25, 0.5, 0.75, *DECILES))
         std = float(finite.std())
         scale = _scale(upper - quartile, std, high - low, high / 2 - low / 2, abs(median))
     center = median if np.isfinite(median) else low / 2 + high / 2

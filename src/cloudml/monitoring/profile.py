@@ -23,7 +23,7 @@ from cloudml.monitoring.columns import (
     nearest,
     numbers,
 )
-from cloudml.monitoring.counts import Counts, count, counts_from_json, merged
+from cloudml.monitoring.counts import Counts, count, count_categories, count_numbers, counts_from_json, merged
 from cloudml.monitoring.csv_file import read_csv
 from cloudml.monitoring.features import Feature, feature_from_json, freeze_categories, freeze_numbers
 
@@ -98,8 +98,9 @@ class Baseline:
         if samples == 0:
             raise ConfigError("a baseline needs at least one row and one feature")
         found |= _prediction_columns(predictions, samples, found)
-        features = tuple(_freeze(name, column, name in asked) for name, column in found.items())
-        counts = {feature.name: count(feature, found[feature.name]) for feature in features}
+        frozen = [_freeze(name, column, name in asked) for name, column in found.items()]
+        features = tuple(feature for feature, _ in frozen)
+        counts = {feature.name: counted for feature, counted in frozen}
         return cls(features, Profile(_digest(features), samples, counts))
 
     @classmethod
@@ -166,10 +167,14 @@ class Baseline:
         return cls(features, profile)
 
 
-def _freeze(name: str, column: Column, categorical: bool) -> Feature:
+def _freeze(name: str, column: Column, categorical: bool) -> tuple[Feature, Counts]:
     if categorical or not looks_numeric(column):
-        return freeze_categories(name, categories(column))
-    return freeze_numbers(name, finite(numbers(column).values))
+        tallied = categories(column)
+        ranked = freeze_categories(name, tallied)
+        return ranked, count_categories(ranked, tallied, length(column))
+    parsed = numbers(column)
+    scaled = freeze_numbers(name, finite(parsed.values))
+    return scaled, count_numbers(scaled, parsed, length(column))
 
 
 def _prediction_columns(predictions: Any, samples: int, taken: Mapping[str, Column]) -> dict[str, Column]:
