@@ -108,9 +108,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[PORTS] = _listening()
     if hasattr(config, "workerinput"):
         return  # a worker of xdist, which inherits all this
-    for kept in Path(tempfile.gettempdir()).glob(
-        "cloudml-tests-*"
-    ):  # what failed sessions of another hour left to read
+    for kept in Path(tempfile.gettempdir()).glob("cloudml-tests-*"):  # kept by failed sessions, to be read
         if time.time() - kept.stat().st_mtime > 3600:
             shutil.rmtree(kept, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="cloudml-tests-"))
