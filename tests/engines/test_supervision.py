@@ -179,6 +179,16 @@ def test_a_stop_whose_signal_is_lost_is_found(
     assert finish(engine, "t").state is TaskState.CANCELLED
 
 
+def test_a_stop_whose_file_cannot_be_seen_is_told_by_signal(
+    engine: ProcessEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.start(shell(tmp_path, "exec sleep 600"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "touch", lambda path: None)
+        engine.stop("t")
+    assert finish(engine, "t").state is TaskState.CANCELLED
+
+
 def test_a_task_that_ends_between_two_looks_is_not_lost(
     engine: ProcessEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
