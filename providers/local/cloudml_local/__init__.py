@@ -1,0 +1,1 @@
+"""The provider ``local``: jobs, models and endpoints on this machine, as processes."""

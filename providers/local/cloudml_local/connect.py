@@ -1,0 +1,46 @@
+"""One provider over one home folder: the only file that puts the engines, the registry and the store together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudml.engines.process import ProcessEngine
+from cloudml.spi import Caller
+from cloudml_local.artifacts import LocalArtifacts
+from cloudml_local.endpoints import LocalEndpoints
+from cloudml_local.home import Home, default
+from cloudml_local.jobs import Jobs
+from cloudml_local.models import Models
+from cloudml_local.runs import Runs
+from cloudml_local.servers import Servers
+from cloudml_local.store import Store
+from cloudml_local.telemetry import LocalTelemetry
+
+
+@dataclass(frozen=True)
+class LocalProvider:
+    """What ``connect`` returns; monitors live in the artifact store."""
+
+    jobs: Jobs
+    models: Models
+    endpoints: LocalEndpoints
+    artifacts: LocalArtifacts
+    telemetry: LocalTelemetry
+    monitors: None = None
+
+
+def provider(path: Path | None, host: str, caller: Caller) -> LocalProvider:
+    """The provider over the folder ``path``, or the default one."""
+    home = Home(path or default(os.environ))
+    artifacts = LocalArtifacts(home)
+    runs = Runs(home, ProcessEngine(home.path / "jobs"))
+    servers = Servers(home, ProcessEngine(home.path / "servers"), host)
+    return LocalProvider(
+        jobs=Jobs(runs, artifacts, caller),
+        models=Models(Store(home.path / "registry.db"), runs, artifacts, caller),
+        endpoints=LocalEndpoints(home, servers, caller),
+        artifacts=artifacts,
+        telemetry=LocalTelemetry(home, runs, servers, caller),
+    )

@@ -1,0 +1,131 @@
+"""Jobs as processes of this machine."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from cloudml import specs
+from cloudml.engines import TaskState
+from cloudml.spi import Call, Caller, Effect, Goal, Operation
+from cloudml.states import Failure, Key, Phase, State
+from cloudml_local.artifacts import LocalArtifacts
+from cloudml_local.environment import leaves, threads
+from cloudml_local.options import NAME, JobOptions, patched
+from cloudml_local.runs import Run, Runs
+
+PHASES = {
+    TaskState.PENDING: Phase.PENDING,
+    TaskState.RUNNING: Phase.RUNNING,
+    TaskState.SUCCEEDED: Phase.SUCCEEDED,
+    TaskState.FAILED: Phase.FAILED,
+    TaskState.CANCELLED: Phase.CANCELLED,
+    TaskState.TIMED_OUT: Phase.TIMED_OUT,
+}
+ARGV = (sys.executable, "-m", "cloudml.runtime", "train")
+RUN_ID = re.compile(r"(?P<name>.+)-[0-9a-f]{8}-(?P<attempt>[0-9]+)")
+
+
+class Jobs:
+    """A job is one detached process with a folder of its own; its id is the run's."""
+
+    def __init__(self, runs: Runs, artifacts: LocalArtifacts, caller: Caller) -> None:
+        self._runs = runs
+        self._artifacts = artifacts
+        self._call = caller
+        self._send = {"StartProcess": self._start, "StopProcess": self._stop, "RemoveRun": self._remove}
+
+    def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
+        run = self._call.find("GetRun", lambda: self._runs.get(key.name))
+        return _state(key.stack, run) if run else None
+
+    def render(self, goal: Goal[specs.TrainingJob], have: State | None) -> Sequence[Call]:
+        if goal.want is not None:
+            return () if have is not None and have.phase is not Phase.EMPTY else (self._start_call(goal, goal.want),)
+        if have is None:
+            return ()
+        running = have.phase is not Phase.EMPTY and not have.phase.settled
+        stop = (Call("StopProcess", goal.key.name, {}, "it runs", Effect.UPDATE),) if running else ()
+        if goal.cancel:
+            return stop
+        return (*stop, Call("RemoveRun", goal.key.name, {}, "it is not wanted", Effect.DELETE))
+
+    def send(self, call: Call) -> Operation | None:
+        return self._call.write(call.operation, lambda: self._send[call.operation](call))
+
+    def poll(self, operation: Operation) -> Operation:
+        ended = self._call.read("GetRun", lambda: self._runs.ended(operation.target))
+        return Operation(operation.id, operation.target, running=not ended)
+
+    def list(self, stack: str | None) -> Iterator[State]:
+        for run in self._call.read("ListRuns", lambda: [*self._runs.list()]):
+            state = _state(stack or "", run)
+            if stack is None or state.owner == stack:
+                yield state
+
+    def _start_call(self, goal: Goal[specs.TrainingJob], want: specs.TrainingJob) -> Call:
+        options = JobOptions.model_validate(want.options.get(NAME, {}))
+        match = RUN_ID.fullmatch(goal.key.name)
+        document = {
+            "id": goal.key.name,
+            "name": match["name"] if match else goal.key.name,
+            "attempt": int(match["attempt"]) if match else 1,
+            "argv": list(ARGV),
+            "command": want.command if isinstance(want.command, str) else list(want.command),
+            "params": dict(want.params),
+            "inputs": {name: self._place(goal.key.stack, value) for name, value in want.inputs.items()},
+            "source": self._place(goal.key.stack, want.source) if want.source else None,
+            "env": {**threads(want.resources.cpu), "CLOUDML_PLATFORM": NAME, **leaves(want.env)},
+            "inherit": list(options.inherit),
+            "timeout": want.timeout,
+            "spec": specs.spec_hash(want),
+            "labels": {**want.labels, **goal.labels, "cloudml-stack": goal.key.stack},
+        }
+        return Call("StartProcess", goal.key.name, patched(document, want), "there is no such run")
+
+    def _place(self, stack: str, value: str) -> str:
+        """Content is where the core has put it; anything else is a path already."""
+        kind, _, digest = value.partition(":")
+        return self._artifacts.uri(f"{stack}/content/{digest}") if kind == "sha256" else value.removeprefix("file://")
+
+    def _start(self, call: Call) -> None:
+        self._runs.start(call.target, call.document)
+
+    def _stop(self, call: Call) -> Operation:
+        self._runs.stop(call.target)
+        return Operation(f"stop {call.target}", call.target, running=True)
+
+    def _remove(self, call: Call) -> None:
+        self._runs.remove(call.target)
+
+
+def _state(stack: str, run: Run) -> State:
+    status = run.status
+    labels = run.record["labels"]
+    return State(
+        key=Key("job", run.id, stack or labels["cloudml-stack"]),
+        phase=PHASES[status.state] if status else Phase.EMPTY,
+        owner=labels["cloudml-stack"],
+        spec=run.record["spec"],
+        id=run.id,
+        failure=_failure(run),
+        labels=labels,
+        facts={
+            "model": str(run.model) if run.model else None,
+            "metrics": run.metrics,
+            "exit_code": status.exit_code if status else None,
+        },
+        created=run.record["created"],
+        native={"task": status.task.id, "pid": status.pid, "argv": status.task.argv} if status else {},
+    )
+
+
+def _failure(run: Run) -> Failure | None:
+    """The script's own exception if it left one, else how the process ended."""
+    status = run.status
+    if status is None or status.state in (TaskState.SUCCEEDED, TaskState.CANCELLED) or not status.state.ended:
+        return None
+    if run.failure and status.state is TaskState.FAILED:
+        return Failure(f"{run.failure['type']}: {run.failure['message']}", code=str(status.exit_code))
+    return Failure(status.reason or status.state.value, code=None)

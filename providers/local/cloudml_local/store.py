@@ -1,0 +1,176 @@
+"""The registry of model families and their versions, in SQLite. What ``models`` calls its native service.
+
+A connection is opened for each operation: nothing is shared between threads, and nothing stays open.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cloudml.errors import AlreadyExists, NotFound
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS families (
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, labels TEXT NOT NULL, created REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS versions (
+    family TEXT NOT NULL REFERENCES families (name) ON DELETE CASCADE,
+    version INTEGER NOT NULL, hash TEXT NOT NULL, uri TEXT NOT NULL, run TEXT, metrics TEXT NOT NULL,
+    approval TEXT, description TEXT NOT NULL, created REAL NOT NULL,
+    PRIMARY KEY (family, version), UNIQUE (family, hash)
+);
+CREATE TABLE IF NOT EXISTS aliases (
+    family TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (family, alias),
+    FOREIGN KEY (family, version) REFERENCES versions (family, version) ON DELETE CASCADE
+);
+"""
+BUSY = 10.0  # seconds that a write waits for another process's
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable version; ``aliases`` and ``approval`` can change."""
+
+    number: int
+    hash: str
+    uri: str
+    run: str | None
+    metrics: Mapping[str, float]
+    approval: str | None
+    description: str
+    created: float
+    aliases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    name: str
+    owner: str
+    labels: Mapping[str, str]
+    created: float
+    versions: tuple[Version, ...]
+
+
+class Store:
+    """One ``registry.db``; several processes may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def family(self, name: str) -> Family:
+        """Raises NotFound."""
+        found = self.families(name)
+        if not found:
+            raise NotFound(f"there is no model family {name!r}")
+        return found[0]
+
+    def families(self, name: str | None = None) -> list[Family]:
+        """All families by name, or the one of that name."""
+        if not self._path.exists():
+            return []
+        with self._open() as db, _transaction(db, "BEGIN"):
+            rows = db.execute("SELECT * FROM families WHERE ?1 IS NULL OR name = ?1 ORDER BY name", (name,)).fetchall()
+            return [
+                Family(row["name"], row["owner"], json.loads(row["labels"]), row["created"], _versions(db, row["name"]))
+                for row in rows
+            ]
+
+    def create_family(self, name: str, owner: str, labels: Mapping[str, str]) -> None:
+        """Raises AlreadyExists."""
+        row = (name, owner, json.dumps(dict(labels)), time.time())
+        with self._write() as db:
+            if not db.execute("INSERT OR IGNORE INTO families VALUES (?, ?, ?, ?)", row).rowcount:
+                raise AlreadyExists(f"model family {name!r} exists already")
+
+    def set_labels(self, name: str, owner: str, labels: Mapping[str, str]) -> None:
+        """Raises NotFound."""
+        with self._write() as db:
+            row = (owner, json.dumps(dict(labels)), name)
+            _one(db.execute("UPDATE families SET owner = ?, labels = ? WHERE name = ?", row), f"model family {name!r}")
+
+    def create_version(self, family: str, request: Mapping[str, Any], metrics: Mapping[str, float]) -> int:
+        """The next version of a family. Raises NotFound, and AlreadyExists if one has that hash."""
+        with self._write() as db:
+            if not db.execute("SELECT 1 FROM families WHERE name = ?", (family,)).fetchone():
+                raise NotFound(f"there is no model family {family!r}")
+            last = db.execute("SELECT MAX(version) FROM versions WHERE family = ?", (family,)).fetchone()[0] or 0
+            row = (
+                *(family, last + 1, request["hash"], request["uri"], request["run"], json.dumps(dict(metrics))),
+                *(request["approval"], request["description"], time.time()),
+            )
+            if not db.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount:
+                raise AlreadyExists(f"{family} has a version with hash {request['hash']} already")
+            return int(last) + 1
+
+    def set_alias(self, family: str, alias: str, hash: str) -> None:
+        """Moves an alias to the version with that hash. Raises NotFound."""
+        query = "INSERT OR REPLACE INTO aliases SELECT family, ?, version FROM versions WHERE family = ? AND hash = ?"
+        with self._write() as db:
+            _one(db.execute(query, (alias, family, hash)), f"version of {family!r} with hash {hash}")
+
+    def set_approval(self, family: str, hash: str, approval: str) -> None:
+        """Raises NotFound."""
+        query = "UPDATE versions SET approval = ? WHERE family = ? AND hash = ?"
+        with self._write() as db:
+            _one(db.execute(query, (approval, family, hash)), f"version of {family!r} with hash {hash}")
+
+    def delete_family(self, name: str) -> None:
+        """With its versions and aliases. Raises NotFound."""
+        with self._write() as db:
+            _one(db.execute("DELETE FROM families WHERE name = ?", (name,)), f"model family {name!r}")
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA foreign_keys = ON")
+            if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._open() as db, _transaction(db, "BEGIN IMMEDIATE"):
+            yield db
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
+    db.execute(begin)
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _one(cursor: sqlite3.Cursor, what: str) -> None:
+    if not cursor.rowcount:
+        raise NotFound(f"there is no {what}")
+
+
+def _versions(db: sqlite3.Connection, family: str) -> tuple[Version, ...]:
+    aliases: dict[int, list[str]] = {}
+    for row in db.execute("SELECT alias, version FROM aliases WHERE family = ? ORDER BY alias", (family,)):
+        aliases.setdefault(row["version"], []).append(row["alias"])
+    return tuple(
+        Version(
+            *(row["version"], row["hash"], row["uri"], row["run"], json.loads(row["metrics"])),
+            *(row["approval"], row["description"], row["created"], tuple(aliases.get(row["version"], ()))),
+        )
+        for row in db.execute("SELECT * FROM versions WHERE family = ? ORDER BY version", (family,))
+    )
