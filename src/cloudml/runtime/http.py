@@ -22,7 +22,7 @@ import httptools
 from cloudml.runtime import dialects
 
 KEPT = frozenset(
-    {b"content-type", b"accept", b"expect", b"content-length", b"x-request-id", b"x-amzn-sagemaker-inference-id"}
+    b"content-type accept expect content-length transfer-encoding x-request-id x-amzn-sagemaker-inference-id".split()
 )
 PIPELINED = 32  # requests of one connection under way, beyond which it is not read
 LINGER = 2.0  # seconds that a refused connection is drained, so that its answer is not lost in a reset
@@ -199,11 +199,8 @@ class Connection(asyncio.Protocol):
         head_before = self._in_head
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:  # not offered: it goes on as HTTP/1.1
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :] if upgrade.args else b""
-            if rest:
-                self.data_received(rest)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             if not self._refused:
@@ -213,6 +210,16 @@ class Connection(asyncio.Protocol):
             self._head += len(data)
         if self._head > self.server.limits.head:
             self._refuse(431, f"the header is longer than {self.server.limits.head} bytes")
+
+    def _stay(self, rest: bytes) -> None:
+        """No upgrade is offered, so the request counts as one without it; the parser must be told from the start."""
+        exchange, self._current = self._current, None
+        if exchange is None or self._refused:
+            return
+        self._parser = httptools.HttpRequestParser(self)
+        lines = [exchange.method + b" " + exchange.target + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in exchange.headers.items()]
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     # the parser's events
 
@@ -270,6 +277,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         exchange = self._current
         if exchange is None or self._refused:
+            return
+        if self._parser.should_upgrade():
+            if exchange.method == b"CONNECT":
+                self._refuse(405, "CONNECT is not answered here")
             return
         self._current = None
         self.deadline = math.inf
