@@ -153,6 +153,8 @@ def test_captured_requests_become_rows_latencies_and_errors() -> None:
     assert (traffic.window, traffic.error_rate) == ((5.0, 1099.0), 1 / 101)
     with pytest.raises(ConfigError, match="different features"):
         rows_from_records([*records(1), {"inputs": [[1.0, 2.0]], "names": ["x", "z"]}])
+    cut = traffic_from_records([*records(2), {"inputs": None, "status": 200}])
+    assert (len(cut.rows), cut.requests, cut.errors, cut.predictions) == (2, 3, 0, [0, 1])
     assert traffic_from_records([]) == Traffic([], None, None, [], 0, 0, None)
 
 

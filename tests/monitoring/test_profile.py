@@ -172,6 +172,8 @@ def test_a_text_column_read_as_numbers_in_one_chunk_is_whole_again(
     [
         (lambda: Baseline.from_rows([]), "at least one row"),
         (lambda: Baseline.from_rows([[1], [1, 2]]), "row 1 has 2 values"),
+        (lambda: Baseline.from_rows([[1], "a"]), "row 1 is no row of values but str"),
+        (lambda: Baseline.from_rows([1.5]), "row 0 is no row of values but float"),
         (lambda: Baseline.from_rows([[1]], names=["a", "b"]), "2 names for 1 columns"),
         (lambda: Baseline.from_rows({"a": [1], "b": [1, 2]}), "differ in length"),
         (lambda: Baseline.from_rows({"fraud": [1], "b": [1]}, target="frauds"), "no column 'frauds'"),

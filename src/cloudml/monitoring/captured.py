@@ -50,14 +50,15 @@ def rows_from_records(
 
 
 def traffic_from_records(records: Iterable[Record]) -> Traffic:
-    """Collect records ``{"inputs", "names", "outputs", "status", "latency_ms", "time"}``, all but ``inputs`` optional.
+    """Collect records ``{"inputs", "names", "outputs", "status", "latency_ms", "time"}``, all optional.
 
-    ``inputs`` and ``outputs`` are lists of rows. A request failed if its ``status`` is 400 or more; its inputs are
-    left out. Records with and without names mix if the widths agree; names in another order are put in order.
-    :raises ConfigError: records with different names, or of different widths.
+    ``inputs`` and ``outputs`` are lists of rows; inputs that were not kept (None) give no rows. A request failed if
+    its ``status`` is 400 or more; its inputs are left out. Records with and without names mix if the widths agree;
+    names in another order are put in order.
+    :raises ConfigError: records with different names.
     """
     kept = list(records)
-    good = [record for record in kept if (record.get("status") or 0) < FIRST_ERROR_STATUS]
+    good = [record for record in kept if not _failed(record) and isinstance(record.get("inputs"), list)]
     names = next((tuple(record["names"]) for record in good if record.get("names")), None)
     rows = [row for record in good for row in _in_order(record, names)]
     outputs = [record.get("outputs") for record in good]
@@ -71,9 +72,13 @@ def traffic_from_records(records: Iterable[Record]) -> Traffic:
         predictions=[value for found in outputs for value in found or ()] if complete and rows else None,
         latencies=[float(record["latency_ms"]) for record in kept if record.get("latency_ms") is not None],
         requests=len(kept),
-        errors=len(kept) - len(good),
+        errors=sum(map(_failed, kept)),
         window=(min(times), max(times)) if times else None,
     )
+
+
+def _failed(record: Record) -> bool:
+    return (record.get("status") or 0) >= FIRST_ERROR_STATUS
 
 
 def _in_order(record: Record, names: tuple[str, ...] | None) -> Sequence[Sequence[Any]]:

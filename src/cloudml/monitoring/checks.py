@@ -2,6 +2,9 @@
 
 A threshold crossing becomes a finding only if its p-value is rejected by Holm's procedure over all features and
 statistics of the report, so that a drift-free window is called drifted at most at ``false_alarm_rate`` (1 %).
+Measured with ``benchmarks/false_alarms.py``, 30 features, reference of 500 and of 10 000 rows, windows of 200 to 5000,
+3200 drift-free windows in all: 0.06 % with the default thresholds (worst setting 0.25 %); with every threshold at 0,
+where chance alone decides, 0.31 % (worst 0.75 %).
 """
 
 from __future__ import annotations
@@ -99,15 +102,7 @@ def check(
         raise ConfigError("this profile was counted on another baseline")
     limits = thresholds if isinstance(thresholds, Thresholds) else Thresholds(thresholds)
     judged = profile.samples >= min_samples
-    found: dict[str, measures.Measures] = {}
-    tests: list[_Test] = []
-    for feature in baseline.features:
-        reference, window = baseline.profile.counts[feature.name], profile.counts[feature.name]
-        drift = measures.drift(feature, reference, window)
-        quality = measures.quality(feature, reference, window)
-        found[feature.name] = {**drift, **quality}
-        testable = found[feature.name] if window.present >= min_samples else quality
-        tests += [_Test(feature, name, testable[name], limits[name]) for name in limits if name in testable]
+    found, tests = _measure(baseline, profile, limits, min_samples)
     alarms = _alarms(tests, false_alarm_rate) if judged else []
     findings = [_finding(baseline, profile, test) for test in alarms]
     findings += _service_findings(traffic, limits) if judged else []
@@ -126,6 +121,22 @@ def check(
         latency=traffic.latency if traffic else None,
         error_rate=traffic.error_rate if traffic else None,
     )
+
+
+def _measure(
+    baseline: Baseline, profile: Profile, limits: Thresholds, min_samples: int
+) -> tuple[dict[str, measures.Measures], list[_Test]]:
+    """Every feature's measures, and those of them that have a threshold and samples enough to be judged by it."""
+    found: dict[str, measures.Measures] = {}
+    tests: list[_Test] = []
+    for feature in baseline.features:
+        reference, window = baseline.profile.counts[feature.name], profile.counts[feature.name]
+        drift = measures.drift(feature, reference, window)
+        quality = measures.quality(feature, reference, window)
+        found[feature.name] = {**drift, **quality}
+        testable = found[feature.name] if window.present >= min_samples else quality
+        tests += [_Test(feature, name, testable[name], limits[name]) for name in limits if name in testable]
+    return found, tests
 
 
 def _alarms(tests: list[_Test], false_alarm_rate: float) -> list[_Test]:

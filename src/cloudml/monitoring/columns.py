@@ -60,6 +60,9 @@ def columns(rows: Any, names: Sequence[str] | None = None) -> dict[str, Column]:
     if rows and isinstance(rows[0], Mapping):
         keys = list(dict.fromkeys(key for row in rows for key in row))
         return {str(key): [row.get(key) for row in rows] for key in keys}
+    for position, row in enumerate(rows):
+        if not isinstance(row, (Sequence, np.ndarray)) or isinstance(row, (str, bytes)):
+            raise ConfigError(f"row {position} is no row of values but {type(row).__name__}")
     width = len(rows[0]) if rows else len(names or ())
     for position, row in enumerate(rows):
         if len(row) != width:
