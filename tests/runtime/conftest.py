@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from serving_process import manifested
 
-ECHO = '''
+ECHO = """
 import time
 class Model:
     def __init__(self, folder):
@@ -22,7 +23,7 @@ class Model:
             if row[0] == "object":
                 return [object() for _ in rows]
         return [[value * self.factor for value in row] for row in rows]
-'''
+"""
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +45,3 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "model.py").write_text(ECHO)
     (folder / "factor.txt").write_text("2")
     return manifested(folder)
-
-
-def manifested(folder: Path) -> Path:
-    from cloudml.runtime.manifest import write_manifest
-
-    write_manifest(folder)
-    return folder

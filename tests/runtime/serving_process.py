@@ -102,3 +102,11 @@ def until(condition: Any, seconds: float = DEADLINE) -> None:
     while not condition():
         assert time.monotonic() < end, "the deadline passed"
         time.sleep(0.01)
+
+
+def manifested(folder: Path) -> Path:
+    """The folder, with its manifest written."""
+    from cloudml.runtime.manifest import write_manifest
+
+    write_manifest(folder)
+    return folder

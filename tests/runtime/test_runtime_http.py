@@ -142,7 +142,10 @@ def test_a_clients_mistake_is_400(server: Served, body: Any, says: str) -> None:
 def test_other_mistakes(server: Served) -> None:
     assert server.predict(BODY, content_type="image/png")[0] == 415
     assert server.call("GET", "/nowhere")[0] == 404
-    assert server.predict(BODY, "/v2/models/other/infer") == (404, {"error": "there is no model 'other' here, but 'fraud'"})
+    assert server.predict(BODY, "/v2/models/other/infer") == (
+        404,
+        {"error": "there is no model 'other' here, but 'fraud'"},
+    )
     assert server.predict(BODY, "/v2/models/fraud/versions/4/infer")[0] == 404
     assert server.predict(BODY, "/v2/models/fraud/infer")[0] == 400
     status, headers, _ = server.call("GET", "/invocations")
@@ -274,7 +277,9 @@ def test_a_model_that_raises_is_500_without_its_traceback(echoing: Served) -> No
     status, reply = echoing.predict([["raise"]])
     assert (status, reply) == (500, {"error": "the model failed: RuntimeError: the model said no"})
     assert 'raise RuntimeError("the model said no")' in echoing.log.read_text()
-    assert echoing.predict([["short"]])[1]["error"] == "the model failed: BadAnswer: the model gave 0 answers for 1 rows"
+    assert (
+        echoing.predict([["short"]])[1]["error"] == "the model failed: BadAnswer: the model gave 0 answers for 1 rows"
+    )
     status, reply = echoing.predict([["object"]])
     assert (status, "cannot be written as JSON" in reply["error"]) == (500, True)
     assert echoing.predict([[1, "a"]]) == (200, {"predictions": [[2, "aa"]]})
@@ -310,7 +315,9 @@ json_values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["instances", "inputs", "data", "columns", "name", "shape", "datatype", "parameters", "method"])
+            st.sampled_from(
+                ["instances", "inputs", "data", "columns", "name", "shape", "datatype", "parameters", "method"]
+            )
             | st.text(max_size=3),
             inner,
             max_size=4,

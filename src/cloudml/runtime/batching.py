@@ -138,7 +138,7 @@ def _alone(model: LoadedModel, work: Work) -> Outcome:
     try:
         return model.outputs(work.method, table, len(work.rows))
     except Exception as error:  # noqa: BLE001  # a model may raise anything, and the server must live
-        if isinstance(error, model.refusals) and strange(work.rows):
+        if isinstance(error, model.refusals) and (model.features.width is None or strange(work.rows)):
             return Refused(f"the model does not take these rows: {type(error).__name__}: {error}"[:1000])
         traceback.print_exc(file=sys.stderr)
         return Refused(f"the model failed: {type(error).__name__}: {error}"[:1000], 500)

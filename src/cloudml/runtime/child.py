@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Callable
@@ -63,12 +64,10 @@ class Child:
         self._again()
         pumps = [_pump(process.stdout, stdout, out), _pump(process.stderr, 2, err)]
         code = process.wait()
-        for pump in pumps:
-            pump.join(timeout=2)
+        _join(pumps, 2.0)
         if any(pump.is_alive() for pump in pumps):  # something it left behind still holds the pipes
             self._kill()
-        for pump in pumps:
-            pump.join(timeout=2)
+            _join(pumps, 2.0)
         self._group = None
         return code
 
@@ -105,6 +104,12 @@ def _own_group() -> Callable[[], None]:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
     return prepare
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
 
 
 def _pump(source: IO[bytes] | None, target: int, seen: Seen) -> threading.Thread:

@@ -15,6 +15,9 @@ from cloudml.errors import ConfigError
 TEMPLATE = re.compile(r"(?<![${])\{([A-Za-z_]\w*(?:\.[\w-]+)*)\}(?!\})")
 PYTHON = re.compile(r"\s*python3?(?=\s|$)")
 
+OPERATORS = frozenset("();|&")
+FIRST = re.compile(r"\s*(?!\w+=)[\w./'\"-]")  # not an assignment, not a `!`
+
 
 def text(value: Any) -> str:
     """How a parameter is written on a command line or in a variable: strings as they are, the rest as JSON."""
@@ -31,9 +34,24 @@ def argv(command: str | Sequence[str], names: Mapping[str, Any]) -> list[str]:
         match = PYTHON.match(line)
         if match:
             line = shlex.quote(sys.executable) + line[match.end() :]
-        return ["/bin/sh", "-c", line]
+        return ["/bin/sh", "-c", _shell(line)]
     filled = [_fill(word, names, text) for word in command]
     return [sys.executable, *filled[1:]] if filled[0] in ("python", "python3") else filled
+
+
+def _shell(line: str) -> str:
+    """The line, such that a signal to the whole group does not end the shell before what it runs.
+
+    One command takes the shell's place; a list of commands has a shell that outlives the signal.
+    """
+    words = shlex.shlex(line, posix=False, punctuation_chars=True)
+    words.commenters = ""
+    try:
+        simple = "\n" not in line and not any(word[0] in OPERATORS for word in words)
+    except ValueError:  # quotes that only a shell understands
+        simple = False
+    simple = simple and bool(FIRST.match(line))
+    return f"exec {line}" if simple else f"trap : TERM INT; {line}"
 
 
 def _fill(source: str, names: Mapping[str, Any], write: Callable[[Any], str]) -> str:

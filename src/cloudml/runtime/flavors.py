@@ -18,6 +18,7 @@ from cloudml.runtime.rows import NUMBERS, Features, Frame, Lists, Numbers
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
 Signature = tuple[tuple[str, str], ...]
+REFUSALS = (ValueError, TypeError, AttributeError)  # scikit-learn's, at a value of the wrong kind
 DTYPES = NUMBERS | {"str"}
 
 
@@ -95,7 +96,7 @@ def _sklearn(folder: Path, manifest: Manifest, signature: Signature | None) -> L
     if features.width is None:
         table = Lists(features)
     probe = [0.0] * features.width if isinstance(table, Numbers) and features.width else None
-    return LoadedModel("sklearn", features, table, _methods(model), (ValueError, TypeError), probe)
+    return LoadedModel("sklearn", features, table, _methods(model), REFUSALS, probe)
 
 
 def _features(model: Any, signature: Signature | None) -> Features:

@@ -200,9 +200,13 @@ def _environment(job: Job, folders: Folders, place: Cluster) -> dict[str, str]:
     def variable(name: str) -> str:
         return "".join(letter if letter.isalnum() else "_" for letter in name.upper())
 
+    own, path = str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)
     return {
         "PYTHONUNBUFFERED": "1",
         **os.environ,
+        "PATH": path
+        if own in path.split(os.pathsep)
+        else own + os.pathsep + path,  # `python` inside a line is this one
         **job.env,
         "CLOUDML_JOB_ID": job.id,
         "CLOUDML_JOB_NAME": job.name,

@@ -1,0 +1,193 @@
+"""Loading models, and what batches make of them, without a server."""
+
+from __future__ import annotations
+
+import json
+import queue
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+joblib = pytest.importorskip("joblib")
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+
+from serving_process import manifested
+from sklearn.compose import make_column_transformer
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from cloudml.errors import ConfigError
+from cloudml.runtime.batching import Batcher, Work, outcomes
+from cloudml.runtime.capture import MOST_ROWS, Capture, Record
+from cloudml.runtime.flavors import LoadedModel, load, read_signature
+from cloudml.runtime.manifest import read_manifest
+from cloudml.runtime.metrics import Metrics
+from cloudml.runtime.rows import Features, Lists, Refused
+
+FRAME = pandas.DataFrame({"age": [1.0, 2.0, 30.0, 40.0], "job": ["a", "b", "c", "c"]})
+TARGET = [0, 0, 1, 1]
+
+
+def saved(model: Any, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    joblib.dump(model, folder / "model.joblib")
+    return manifested(folder)
+
+
+def ask(model: LoadedModel, rows: list[Any], method: str = "predict") -> Any:
+    (found,) = outcomes(model, [Work(model.features.ordered(rows, None), False, method, print)])
+    return (found.status, found.message) if isinstance(found, Refused) else found
+
+
+def test_a_model_of_named_numbers_takes_objects_without_a_warning(tmp_path: Path) -> None:
+    model = load(saved(LogisticRegression().fit(FRAME[["age"]], TARGET), tmp_path), None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=RuntimeWarning)
+        assert ask(model, [{"age": 1}, [40.0]]) == [0, 1]
+    with pytest.raises(Refused, match="has no feature 'age', but an unknown 'agee'; did you mean 'age'"):
+        ask(model, [{"agee": 1}])
+
+
+def test_a_model_that_picks_columns_by_name_gets_a_frame(tmp_path: Path) -> None:
+    encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["job"]), remainder="passthrough")
+    folder = saved(make_pipeline(encode, LogisticRegression()).fit(FRAME, TARGET), tmp_path)
+    model = load(folder, None)
+    assert ask(model, [{"job": "c", "age": 40}, [1.0, "a"]]) == [1, 0]
+    assert ask(model, [["x", "a"]])[0] == 400
+    typed = load(folder, (("job", "str"), ("age", "float")))
+    assert typed.features.names == ("age", "job")
+    assert ask(typed, [{"job": "c", "age": 40}]) == [1]
+    assert ask(typed, [["x", "a"]]) == (400, "row 1: feature 'age' must be a number, not 'x'")
+
+
+def test_a_model_of_texts(tmp_path: Path) -> None:
+    texts = ["good fine", "fine good", "bad awful", "awful bad"]
+    model = load(saved(make_pipeline(CountVectorizer(), LogisticRegression()).fit(texts, TARGET), tmp_path), None)
+    assert ask(model, ["so good", "so bad"]) == [0, 1]
+    assert ask(model, [3])[0] == 400
+
+
+def test_a_signature_must_fit_the_model(tmp_path: Path) -> None:
+    folder = saved(LogisticRegression().fit(FRAME[["age"]], TARGET), tmp_path)
+    with pytest.raises(ConfigError, match="the signature names 2 features, the model takes 1"):
+        load(folder, (("age", "float"), ("job", "str")))
+    with pytest.raises(ConfigError, match="the model was trained on"):
+        load(folder, (("size", "float"),))
+    (tmp_path / "s.json").write_text(json.dumps({"inputs": [{"name": "age", "dtype": "float"}]}))
+    assert read_signature(tmp_path / "s.json") == (("age", "float"),)
+    (tmp_path / "s.json").write_text(json.dumps({"inputs": [{"name": "age", "dtype": "float64"}]}))
+    with pytest.raises(ConfigError, match="dtype 'float64'"):
+        read_signature(tmp_path / "s.json")
+
+
+def test_another_minor_version_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = saved(LogisticRegression().fit(FRAME[["age"]], TARGET), tmp_path)
+    load(folder, None)
+    assert capsys.readouterr().err == ""
+    path = folder / "cloudml-model.json"
+    found = json.loads(path.read_text())
+    pins = ["scikit-learn==0.1.0" if pin.startswith("scikit-learn") else pin for pin in found["requirements"]]
+    path.write_text(json.dumps({**found, "requirements": pins}))
+    load(folder, None)
+    assert capsys.readouterr().err.startswith("cloudml: the model was made with scikit-learn 0.1.0, here is ")
+
+
+def test_what_is_not_a_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds a dict, which has no predict"):
+        load(saved({}, tmp_path / "a"), None)
+    manifest = tmp_path / "a" / "cloudml-model.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "flavor": "onnx"}))
+    with pytest.raises(ConfigError, match="flavor 'onnx' is not known here; known are sklearn, python"):
+        load(tmp_path / "a", None)
+    assert read_manifest(tmp_path / "a").flavor == "onnx"
+
+
+class Calls:
+    """A model's method that notes the batches, and a loop that runs when told."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.soon: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        methods = {"predict": self.predict, "double": lambda rows: [[2 * row[0]] for row in rows]}
+        self.model = LoadedModel("python", Features(None), Lists(Features(None)), methods)
+        self.batcher = Batcher(self, self.model, Metrics())  # type: ignore[arg-type]
+        self.batcher._average = 0.0
+
+    def predict(self, rows: list[Any]) -> list[Any]:
+        self.batches.append(len(rows))
+        if any(row[0] == "raise" for row in rows):
+            raise RuntimeError("no")
+        return [row[0] for row in rows]
+
+    def call_soon(self, function: Any, *arguments: Any) -> None:
+        self.soon.put((function, arguments))
+
+    call_soon_threadsafe = call_soon
+
+    def send(self, *requests: list[Any], method: str = "predict") -> list[Any]:
+        found: list[Any] = []
+        for rows in requests:
+            self.batcher.add(Work(rows, False, method, found.append))
+        while len(found) < len(requests):
+            function, arguments = self.soon.get(timeout=10)
+            function(*arguments)
+        return found
+
+
+def test_one_tick_is_one_batch_in_order() -> None:
+    calls = Calls()
+    assert calls.send([[1], [2]], [[3]], [[4]]) == [[1, 2], [3], [4]]
+    assert calls.batches == [4]
+    assert calls.send([[5]], method="double") == [[[10]]]
+
+
+def test_a_culprit_fails_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    calls = Calls()
+    first, culprit, last = calls.send([[1]], [["raise"]], [[3]])
+    assert (first, last) == ([1], [3])
+    assert (culprit.status, culprit.message) == (500, "the model failed: RuntimeError: no")
+    assert calls.batches == [3, 1, 1, 1]
+    assert "RuntimeError" in capsys.readouterr().err
+
+
+def test_a_batch_has_at_most_so_many_rows_and_methods_do_not_mix() -> None:
+    calls = Calls()
+    calls.send([[0]] * 3000, [[0]] * 1096, [[0]] * 10_000, [[0]])
+    assert calls.batches == [4096, 10_000, 1]
+    calls.batches.clear()
+    found: list[Any] = []
+    for method in ("predict", "double", "predict"):
+        calls.batcher.add(Work([[1]], False, method, found.append))
+    calls.send([[2]])
+    assert found == [[1], [[2]], [1]]
+    assert calls.batches == [1, 2]
+
+
+def test_a_slow_model_moves_to_the_worker_and_back() -> None:
+    calls = Calls()
+    calls.batcher._average = 1.0
+    assert calls.send([[1]]) == [[1]]
+    assert calls.batcher._worker is not None
+    for _ in range(40):
+        calls.send([[1]])
+    assert calls.batcher._average < 0.0015
+
+
+def test_capture_drops_rather_than_waits(tmp_path: Path) -> None:
+    record = Record("a", 0.0, [[1.0]], None, [1], 200, 0.001)
+    capture = Capture(tmp_path, 1.0, 7, {})
+    try:
+        capture.add(replace(record, inputs=[[1.0]] * (MOST_ROWS + 1)))
+        assert capture.dropped == 1
+        capture.add(record)
+        capture.add(replace(record, time=3600.0, outputs=[2**70]))
+    finally:
+        capture.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["19700101T00-7.jsonl"]
+    assert (capture.written, capture.dropped) == (1, 2)
