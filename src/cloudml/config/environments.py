@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,11 @@ def choose(
         return Choice(named or DEFAULT, DEFAULT, node, says.at if says else None)  # the wrong type is told elsewhere
     settings = profile.settings if profile and profile.provider == chosen else EMPTY
     return Choice(named or chosen, chosen, node, says.at if says else None, settings)
+
+
+def without_file(env: str | None, provider: str | None, environ: Mapping[str, str] = os.environ) -> Choice:
+    """The choice where there is no file: flags, environment variables, a profile, this machine."""
+    return choose(None, env, provider, environ, Problems())
 
 
 def _named(known: Mapping[str, Node], named: str | None, wanted: str | None) -> Node | None:

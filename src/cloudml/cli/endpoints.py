@@ -1,0 +1,47 @@
+"""``cloudml endpoints``: the addresses that models answer at."""
+
+from __future__ import annotations
+
+import click
+
+from cloudml.cli import options
+from cloudml.cli.options import Run
+
+
+@click.group()
+def endpoints() -> None:
+    """Endpoints."""
+
+
+@endpoints.command("list")
+@click.option("--all-stacks", is_flag=True, help="Of every project and environment.")
+@options.command
+def listing(run: Run, all_stacks: bool) -> None:
+    """List endpoints, oldest first."""
+    run.out.states("endpoints", run.client().endpoints.list(all_stacks))
+
+
+@endpoints.command()
+@click.argument("name")
+@options.command
+def get(run: Run, name: str) -> None:
+    """Show one endpoint with its deployments."""
+    run.out.state("endpoints", run.client().endpoints.get(name).state)
+
+
+@endpoints.command()
+@click.argument("name")
+@options.command
+def logs(run: Run, name: str) -> None:
+    """Print the lines that an endpoint's servers wrote."""
+    run.out.lines(run.client().endpoints.get(name).logs())
+
+
+@endpoints.command()
+@click.argument("name")
+@options.command
+def delete(run: Run, name: str) -> None:
+    """Remove an endpoint with its deployments and its monitor; models stay."""
+    endpoint = run.client().endpoints.get(name)
+    endpoint.delete()
+    run.out.removed([endpoint.key])

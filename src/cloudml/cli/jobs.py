@@ -1,0 +1,58 @@
+"""``cloudml jobs``: the runs that are there."""
+
+from __future__ import annotations
+
+import click
+
+from cloudml.cli import options
+from cloudml.cli.options import Run
+
+
+@click.group()
+def jobs() -> None:
+    """Runs of jobs."""
+
+
+@jobs.command("list")
+@click.option("--all-stacks", is_flag=True, help="Of every project and environment.")
+@options.command
+def listing(run: Run, all_stacks: bool) -> None:
+    """List runs, oldest first."""
+    run.out.states("jobs", run.client().jobs.list(all_stacks))
+
+
+@jobs.command()
+@click.argument("id")
+@options.command
+def get(run: Run, id: str) -> None:
+    """Show one run."""
+    run.out.state("jobs", run.client().jobs.get(id).state)
+
+
+@jobs.command()
+@click.argument("id")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@options.follow_command
+def logs(run: Run, id: str, follow: bool) -> None:
+    """Print the lines that a run wrote."""
+    run.out.lines(run.client().jobs.get(id).logs(follow=follow))
+
+
+@jobs.command()
+@click.argument("id")
+@options.command
+def cancel(run: Run, id: str) -> None:
+    """Stop a run and keep what is there of it."""
+    job = run.client().jobs.get(id)
+    job.cancel()
+    run.out.state("jobs", job.state)
+
+
+@jobs.command()
+@click.argument("id")
+@options.command
+def delete(run: Run, id: str) -> None:
+    """Remove a run with its logs; its registered model stays."""
+    job = run.client().jobs.get(id)
+    job.delete()
+    run.out.removed([job.key])

@@ -1,0 +1,167 @@
+"""Command groups that import a command when it runs, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import pairwise
+from typing import Any, NoReturn
+
+import click
+
+from cloudml.errors import CloudmlError, RunFailed, Timeout
+
+INTERRUPTED = 130
+PROGRESS = "cloudml.progress"  # where a context holds the listener that writes to stderr
+# A group without a command shows its help; younger versions of click say so by an exception.
+NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
+JSON = re.compile(r"-o=?json|--output=json")
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """Where a command is, and its line in the help."""
+
+    module: str
+    name: str
+    help: str
+
+
+class Group(click.Group):
+    """A group whose commands are known by name and imported on use."""
+
+    def __init__(self, *arguments: Any, lazy: Mapping[str, Lazy] | None = None, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._lazy = lazy or {}
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*self._lazy, *super().list_commands(context)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self._lazy:
+            return super().get_command(context, name)
+        found: click.Command = getattr(import_module(self._lazy[name].module), self._lazy[name].name)
+        return found
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        if not self._lazy:
+            return super().format_commands(context, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.help) for name, lazy in self._lazy.items()])
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = arguments[0]
+        if self.get_command(context, name) is None and not name.startswith("-"):
+            close = get_close_matches(name, self.list_commands(context), n=1)
+            raise click.UsageError(
+                f"there is no command {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""), context
+            )
+        return super().resolve_command(context, arguments)
+
+
+class Cli(Group):
+    """The outermost group: whatever goes wrong below becomes a message and an exit code here."""
+
+    def main(self, *arguments: Any, prog_name: str | None = None, **keywords: Any) -> Any:
+        return super().main(*arguments, prog_name=prog_name or "cloudml", **keywords)
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        context.meta["cloudml.json"] = wants_json(arguments)
+        context.meta["cloudml.debug"] = wants_traceback(arguments)
+        try:
+            return super().parse_args(context, arguments)
+        except NO_ARGUMENTS:
+            raise
+        except click.UsageError as error:
+            hint = "flags stand after the command: 'cloudml plan -e prod'"
+            self._fail(context, error.format_message(), hint, error.exit_code, error)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            with _ended_line(context):
+                return super().invoke(context)
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError, *NO_ARGUMENTS):
+            raise
+        except KeyboardInterrupt:
+            click.echo(interrupted(context), err=True)
+            context.exit(INTERRUPTED)
+        except click.ClickException as error:
+            where = getattr(error, "ctx", None) or context
+            self._fail(
+                context, error.format_message(), f"'{where.command_path} --help' shows how", error.exit_code, error
+            )
+        except CloudmlError as error:
+            hint = next_step(context, error) or error.hint
+            self._fail(context, str(error), hint, error.exit_code, error)
+        except Exception as error:  # noqa: BLE001 - a defect or the system's refusal: a line, not a traceback
+            kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+            hint = None if isinstance(error, OSError) else "this is a defect of cloudml; -v shows where"
+            self._fail(context, f"{kind}{error}", hint, CloudmlError.exit_code, error)
+
+    @staticmethod
+    def _fail(context: click.Context, message: str, hint: str | None, code: int, error: Exception) -> NoReturn:
+        from cloudml.cli import output
+
+        if context.meta["cloudml.debug"]:
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        if context.meta["cloudml.json"]:
+            click.echo(output.error_json(error, message, hint, code))
+        else:
+            click.echo(output.error_text(message, hint), err=True)
+        context.exit(code)
+
+
+@contextmanager
+def _ended_line(context: click.Context) -> Iterator[None]:
+    """Whatever comes after progress begins on a line of its own."""
+    try:
+        yield
+    finally:
+        if progress := context.meta.get(PROGRESS):
+            progress.close()
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether errors are to be JSON: also those of arguments that cannot be parsed."""
+    ours = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
+    joined = any(JSON.fullmatch(each) for each in ours)
+    return joined or any(flag in ("-o", "--output") and value == "json" for flag, value in pairwise(ours))
+
+
+def wants_traceback(arguments: Sequence[str]) -> bool:
+    ours = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    return bool(os.environ.get("CLOUDML_DEBUG")) or any(re.fullmatch(r"-v+|--verbose", each) for each in ours)
+
+
+def interrupted(context: click.Context) -> str:
+    """What Ctrl-C left running, and how to end that."""
+    if job := _job(context):
+        return f"interrupted: job {job} goes on; {_ways(job)}"
+    return "interrupted: what was started goes on; the same command again goes on from there"
+
+
+def next_step(context: click.Context, error: CloudmlError) -> str | None:
+    """What to do about the run that an error is about."""
+    job = _job(context)
+    if job and isinstance(error, RunFailed):
+        return f"'cloudml jobs logs {job}' shows why"
+    return _ways(job) if job and isinstance(error, Timeout) else None
+
+
+def _ways(job: str) -> str:
+    return f"'cloudml jobs logs -f {job}' follows it, 'cloudml jobs cancel {job}' ends it"
+
+
+def _job(context: click.Context) -> str | None:
+    """The run that was being waited for."""
+    progress = context.meta.get(PROGRESS)
+    job: str | None = progress.job if progress else None
+    return job

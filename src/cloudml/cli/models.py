@@ -1,0 +1,72 @@
+"""``cloudml models``: families and their versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cloudml.cli import options
+from cloudml.cli.documents import version_document
+from cloudml.cli.options import Run
+
+
+@click.group()
+def models() -> None:
+    """Registered models."""
+
+
+@models.command("list")
+@click.argument("family", required=False)
+@click.option("--all-stacks", is_flag=True, help="Of every project and environment.")
+@options.command
+def listing(run: Run, family: str | None, all_stacks: bool) -> None:
+    """List families, or the versions of FAMILY."""
+    client = run.client()
+    if family is None:
+        run.out.states("models", client.models.list(all_stacks))
+    else:
+        run.out.versions(client.models.versions(family))
+
+
+@models.command()
+@click.argument("model")
+@options.command
+def get(run: Run, model: str) -> None:
+    """Show one version: family, family:version or family@alias."""
+    run.out.version(run.client().models.get(model))
+
+
+@models.command()
+@click.argument("family")
+@click.argument("path", type=click.Path(exists=True))
+@click.option("--alias", help="Let this alias name the version.")
+@click.option("--sample-input", type=click.Path(exists=True), help="A JSON file with rows as the model takes them.")
+@click.option("--baseline", type=click.Path(exists=True), help="The data that traffic is compared with.")
+@click.option("--target", help="The column of the baseline that is predicted.")
+@options.command
+def register(run: Run, family: str, path: str, **fields: str | None) -> None:
+    """Register the folder PATH as a version of FAMILY."""
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    run.out.version(run.client().models.register(family, path, **given))
+
+
+@models.command()
+@click.argument("family")
+@click.argument("alias")
+@click.option("--version", required=True, help="The version that the alias is to name.")
+@options.command
+def alias(run: Run, family: str, alias: str, version: str) -> None:
+    """Let ALIAS name another version of FAMILY."""
+    run.out.version(run.client().models.alias(family, alias, version=version))
+
+
+@models.command()
+@click.argument("family")
+@options.command
+def delete(run: Run, family: str) -> None:
+    """Remove a family with its versions. What is deployed goes on serving."""
+    client = run.client()
+    key = client.models.get(family)
+    client.models.delete(family)
+    run.out.item(family, {"removed": [version_document(key)]}, f"removed model {family}")

@@ -1,0 +1,277 @@
+"""All formatting: tables, JSON, YAML and names on stdout; errors. Imports nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloudml.cli.documents import (
+    VERBS,
+    as_json,
+    error_document,
+    key_document,
+    plain,
+    state_document,
+    step_document,
+    unsigned,
+    version_document,
+    versioned,
+)
+
+if TYPE_CHECKING:
+    from cloudml.handles import ModelVersion
+    from cloudml.monitoring import Report
+    from cloudml.plan import Outcome, Plan, Step
+    from cloudml.spi import Plugin
+    from cloudml.states import Key, State
+
+DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
+COLORS = {"+": "green", "~": "yellow", "-": "red"}
+
+
+@dataclass(frozen=True)
+class Printer:
+    """Writes data in the form that ``-o`` names; ``documents`` adds native documents to a plan's text."""
+
+    form: str = "table"
+    documents: bool = False
+    color: bool = False
+
+    def item(self, name: str, document: Mapping[str, Any], text: str) -> None:
+        """One thing: its name, its document, or text for people."""
+        self._write(document, name, text)
+
+    def listing(
+        self, noun: str, headings: Sequence[str], rows: Sequence[Sequence[str]], documents: Sequence[Any]
+    ) -> None:
+        """Several things: a table, whose first column is their names, or a document with a list under ``noun``."""
+        names = "\n".join(row[0] for row in rows)
+        self._write({noun: documents}, names, table(headings, rows) if rows else "")
+        if not rows and self.form == "table":
+            click.echo(f"no {noun}", err=True)
+
+    def states(self, noun: str, states: Sequence[State]) -> None:
+        columns = COLUMNS[noun]
+        rows = [[of(state) for of in columns.values()] for state in states]
+        self.listing(noun, list(columns), rows, [state_document(state) for state in states])
+
+    def state(self, noun: str, state: State) -> None:
+        """One resource, whole."""
+        width = max(map(len, (*COLUMNS[noun], *details(state))))
+        lines = [f"{heading:{width}}  {of(state)}".rstrip() for heading, of in COLUMNS[noun].items()]
+        lines += [f"{'FAILURE':{width}}  {state.failure.reason}"] if state.failure else []
+        lines += [f"{name:{width}}  {value}" for name, value in details(state).items()]
+        self.item(state.key.name, state_document(state), "\n".join(lines))
+
+    def versions(self, versions: Sequence[ModelVersion]) -> None:
+        rows = [[str(each), " ".join(each.aliases), metrics(each.metrics), each.hash] for each in versions]
+        self.listing("versions", ("VERSION", "ALIASES", "METRICS", "HASH"), rows, [*map(version_document, versions)])
+
+    def plan(self, plan: Plan) -> None:
+        """A plan: its calls with what asks for them, and a last line that counts them."""
+        count = counts(plan)
+        lines = [line for step in plan.steps if step.calls for line in self._step(step)]
+        total = ", ".join(f"{count[effect]} to {verb}" for effect, verb in VERBS.items())
+        document = {
+            "changes": plan.changes,
+            "summary": {verb: count[effect] for effect, verb in VERBS.items()},
+            "steps": [step_document(step) for step in plan.steps],
+        }
+        names = "\n".join(str(step.key) for step in plan.steps if step.calls)
+        self._write(document, names, "\n".join([*lines, f"Plan: {total}."]))
+
+    def question(self, plan: Plan) -> None:
+        """What somebody is about to be asked about, on stderr."""
+        lines = [line for step in plan.steps if step.calls for line in self._step(step)]
+        click.echo("\n".join(lines), err=True)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """What apply reached, and what is there that the file does not name."""
+        rows = [[str(key), state.phase.value if state else "-"] for key, state in _shown(outcome.states)]
+        document = {
+            "resources": [state_document(state) for _, state in _shown(outcome.states) if state],
+            "left": [key_document(key) for key in outcome.left],
+        }
+        lines = [f"not in the file, --prune deletes it: {key}" for key in outcome.left]
+        names = "\n".join(key.name for key, _ in _shown(outcome.states))
+        self._write(document, names, "\n".join([table(("RESOURCE", "PHASE"), rows), *lines]) if rows else "")
+
+    def removed(self, keys: Iterable[Key]) -> None:
+        gone = list(keys)
+        names = "\n".join(key.name for key in gone)
+        text = "\n".join(f"removed {key}" for key in gone) or "nothing is left to remove"
+        self._write({"removed": [key_document(key) for key in gone]}, names, text)
+
+    def version(self, version: ModelVersion) -> None:
+        aliases = "".join(f" @{alias}" for alias in version.aliases)
+        lines = [f"{version}{aliases}", f"  hash {version.hash}", f"  files {unsigned(version.uri)}"]
+        lines += [f"  metrics {metrics(version.metrics)}"] if version.metrics else []
+        self.item(str(version), version_document(version), "\n".join(lines))
+
+    def predictions(self, predictions: Any) -> None:
+        text = json.dumps(predictions, ensure_ascii=False)
+        self.item(text, {"predictions": predictions}, text)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """A log as it comes, whatever the form: one line each, in JSON one document each."""
+        for line in lines:
+            click.echo(json.dumps(versioned({"text": line}), ensure_ascii=False) if self.form == "json" else line)
+
+    def report(self, endpoint: str, report: Report) -> None:
+        from cloudml.monitoring.table import table as drawn
+
+        self.item(str(report.verdict), {"endpoint": endpoint, **report.to_json()}, drawn(report))
+
+    def matrix(self, plugins: Sequence[Plugin]) -> None:
+        """Capabilities by provider: the evidence of a yes; below the table the reasons of each no."""
+        from cloudml.spi import Capability, No
+
+        answers = {plugin.name: plugin.capabilities for plugin in plugins}
+        rows = [[each.value, *(_answer(can[each]) for can in answers.values())] for each in Capability]
+        reasons = [
+            f"{name}: no {each.value}: {answer.reason}"
+            for name, can in answers.items()
+            for each, answer in can.items()
+            if isinstance(answer, No)
+        ]
+        documents = [
+            {"provider": name, "capabilities": {each.value: {"can": not isinstance(answer, No), **plain(answer)}
+             for each, answer in can.items()}}
+            for name, can in answers.items()
+        ]  # fmt: skip
+        text = "\n".join([table(("CAPABILITY", *map(str.upper, answers)), rows), "", *reasons]).rstrip()
+        self._write({"providers": documents}, "\n".join(answers), text)
+
+    def _step(self, step: Step) -> list[str]:
+        key = short(str(step.key))
+        lines = [f"{key}   ({step.note})" if step.note else key]
+        for call in step.calls:
+            sign = call.effect.value
+            text = short(f"  {sign} {call.operation} {call.target}")
+            lines.append((click.style(text, fg=COLORS[sign]) if self.color else text) + f"   ({call.why})")
+            if self.documents:
+                inner = json.dumps(plain(call.document), indent=2, ensure_ascii=False)
+                lines += [f"      {line}" for line in inner.splitlines()]
+        return lines
+
+    def _write(self, document: Mapping[str, Any], name: str, text: str) -> None:
+        match self.form:
+            case "json":
+                click.echo(as_json(document))
+            case "yaml":
+                import yaml
+
+                click.echo(yaml.safe_dump(versioned(document), sort_keys=False, allow_unicode=True), nl=False)
+            case "name":
+                click.echo(name) if name else None
+            case _:
+                click.echo(text) if text else None
+
+
+def _shown(states: Mapping[Key, State | None]) -> list[tuple[Key, State | None]]:
+    """Resources, without the contents that they are made of."""
+    return [(key, state) for key, state in states.items() if key.kind in ("job", "model", "endpoint", "monitor")]
+
+
+def _answer(answer: Any) -> str:
+    evidence = getattr(answer, "evidence", None)
+    return f"yes ({evidence})" if evidence else "planned" if answer.planned else "no"
+
+
+def counts(plan: Plan) -> dict[str, int]:
+    signs = [call.effect.value for step in plan.steps for call in step.calls]
+    return {sign: signs.count(sign) for sign in VERBS}
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned with blanks."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (headings, *rows)
+    )
+
+
+def short(text: str) -> str:
+    """Digests by their first eight digits."""
+    return DIGEST.sub(r"\1…", text)
+
+
+def age(state: State) -> str:
+    """How long ago it was made, in its largest unit."""
+    if state.created is None:
+        return "-"
+    passed = max(0.0, time.time() - state.created)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if passed >= length:
+            return f"{passed // length:.0f}{unit}"
+    return f"{passed:.0f}s"
+
+
+def metrics(values: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.4g}" for name, value in values.items())
+
+
+def shares(state: State) -> str:
+    traffic = state.facts.get("traffic") or {}
+    return ", ".join(f"{name} {share} %" for name, share in traffic.items()) or "-"
+
+
+def aliases(state: State) -> str:
+    return " ".join(f"{alias}={part.name}" for part in state.of("version") for alias in part.facts.get("aliases", ()))
+
+
+def details(state: State) -> dict[str, str]:
+    """What one kind has to say besides its columns."""
+    facts = {title: state.facts.get(name) for title, name in FACTS.items()}
+    texts = {
+        title: metrics(value) if isinstance(value, Mapping) else unsigned(str(value))
+        for title, value in facts.items()
+        if value not in (None, {})
+    }
+    return texts | {f"  {part.name}": f"{part.phase.value}  {part.spec or '-'}" for part in state.of("deployment")}
+
+
+FACTS = {"EXIT CODE": "exit_code", "METRICS": "metrics", "MODEL": "model"}
+Column = Callable[["State"], str]
+COLUMNS: dict[str, dict[str, Column]] = {
+    "jobs": {
+        "ID": lambda state: state.key.name,
+        "PHASE": lambda state: state.phase.value,
+        "AGE": age,
+        "STACK": lambda state: state.key.stack,
+    },
+    "models": {
+        "NAME": lambda state: state.key.name,
+        "VERSIONS": lambda state: str(len(state.of("version"))),
+        "ALIASES": aliases,
+        "STACK": lambda state: state.key.stack,
+    },
+    "endpoints": {
+        "NAME": lambda state: state.key.name,
+        "PHASE": lambda state: state.phase.value,
+        "TRAFFIC": shares,
+        "URL": lambda state: unsigned(state.facts.get("url") or "-"),
+        "STACK": lambda state: state.key.stack,
+    },
+}
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def error_text(message: str, hint: str | None) -> str:
+    return f"error: {message}" + (f"\n  hint: {hint}" if hint else "")
+
+
+def error_json(error: Exception, message: str, hint: str | None, code: int) -> str:
+    return as_json(error_document(error, message, hint, code))

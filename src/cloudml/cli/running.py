@@ -1,0 +1,138 @@
+"""One job, one endpoint: train, deploy, predict, rollback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloudml.cli import options
+from cloudml.cli.options import Run, pairs
+
+if TYPE_CHECKING:
+    from cloudml.client import Client
+    from cloudml.handles import EndpointHandle
+    from cloudml.specs import Spec
+
+
+@click.command()
+@click.argument("name")
+@click.option("--command", help="What to run, for a job that is not in the file.")
+@click.option("--source", type=click.Path(exists=True), help="The folder that the command runs in.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; goes before the file's.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=PATH", help="An input; goes before the file's.")
+@options.wait
+@options.timeout
+@options.command
+def train(
+    run: Run,
+    name: str,
+    command: str | None,
+    source: str | None,
+    params: tuple[str, ...],
+    inputs: tuple[str, ...],
+    wait: bool,
+    timeout: float | None,
+) -> None:
+    """Start a new run of job NAME: one of the file, or any with --command."""
+    from cloudml.config.nodes import scalar
+
+    full_name, fields = _job(run, name)
+    fields |= {key: value for key, value in (("command", command), ("source", source)) if value is not None}
+    given = {key: scalar(text) for key, text in pairs(params, "--param").items()}
+    fields |= {"params": {**fields.get("params", {}), **given}}
+    fields |= {"inputs": {**fields.get("inputs", {}), **pairs(inputs, "--input")}}
+    if "command" not in fields:
+        raise click.UsageError(f"the file has no job {name!r}: --command says what to run")
+    job = run.client().train(full_name, wait=wait, timeout=timeout, **fields)
+    run.out.state("jobs", job.state)
+
+
+def _job(run: Run, name: str) -> tuple[str, dict[str, Any]]:
+    """The run's name and the fields of a job of the file; the name as it is and no fields for another."""
+    project = run.project if run.has_file else None
+    if project is None or name not in project.jobs:
+        return name, {}
+    return f"{project.name}-{name}", _fields(project.jobs[name])
+
+
+def _fields(spec: Spec) -> dict[str, Any]:
+    """What a spec says, as the client takes it."""
+    return spec.model_dump(by_alias=True, exclude_defaults=True)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("model", required=False)
+@click.option("--deployment", help="Add or replace this one, behind an endpoint that is there.")
+@click.option("--traffic", multiple=True, metavar="DEPLOYMENT=PERCENT", help="Share the traffic out.")
+@click.option("--capture", type=click.FloatRange(0, 1), help="The share of requests that is kept.")
+@options.wait
+@options.timeout
+@options.command
+def deploy(
+    run: Run,
+    name: str,
+    model: str | None,
+    deployment: str | None,
+    traffic: tuple[str, ...],
+    capture: float | None,
+    wait: bool,
+    timeout: float | None,
+) -> None:
+    """Deploy endpoint NAME as the file says, or with MODEL (family, family:version or family@alias)."""
+    client, shares = run.client(), _shares(traffic)
+    if deployment is not None and model is not None:
+        endpoint = client.endpoints.get(name).deploy(model, name=deployment, traffic=shares or None, timeout=timeout)
+    elif deployment is not None:
+        raise click.UsageError("--deployment needs MODEL")
+    elif shares and model is None:
+        endpoint = client.endpoints.get(name).shift(shares, timeout=timeout)
+    else:
+        endpoint = _deploy_whole(run, client, name, model, capture, wait=wait, timeout=timeout)
+    run.out.state("endpoints", endpoint.state)
+
+
+def _deploy_whole(
+    run: Run, client: Client, name: str, model: str | None, capture: float | None, **waiting: Any
+) -> EndpointHandle:
+    fields: dict[str, Any] = {}
+    if run.has_file and name in run.project.endpoints:
+        fields = _fields(run.project.endpoints[name])
+    if model is not None:
+        fields = {key: value for key, value in fields.items() if key not in ("deployments", "traffic", "mirror")}
+    elif not fields:
+        raise click.UsageError(f"the file has no endpoint {name!r}: MODEL says what to deploy")
+    if capture is not None:
+        fields["capture"] = capture
+    return client.deploy(name, model, **waiting, **fields)
+
+
+def _shares(traffic: tuple[str, ...]) -> dict[str, int]:
+    try:
+        return {name: int(share) for name, share in pairs(traffic, "--traffic").items()}
+    except ValueError as error:
+        raise click.UsageError(f"--traffic takes whole per cents: {error}") from error
+
+
+@click.command()
+@click.argument("endpoint")
+@click.option("-d", "--data", required=True, help="JSON rows, @FILE (.json or .csv), or - for stdin.")
+@click.option("--deployment", help="Ask this one, whatever its share.")
+@options.command
+def predict(run: Run, endpoint: str, data: str, deployment: str | None) -> None:
+    """Ask ENDPOINT for predictions: one per row."""
+    from cloudml.cli.request import answer, request
+
+    body, content_type = request(data)
+    payload = run.client().endpoints.get(endpoint).invoke(body, content_type, deployment)
+    run.out.predictions(answer(payload.body))
+
+
+@click.command()
+@click.argument("endpoint")
+@options.timeout
+@options.command
+def rollback(run: Run, endpoint: str, timeout: float | None) -> None:
+    """Go back to what ENDPOINT was before its last change."""
+    run.out.state("endpoints", run.client().endpoints.get(endpoint).rollback(timeout).state)
