@@ -94,8 +94,12 @@ def apply(
         pursuit = resource.pursuit()
         key = pursuit.goal.key
         resource.check()
-        states[key] = session.pursue(pursuit, timeout, Until.DONE if wait else Until.SUBMITTED, adopt)
-        resource.verify(states[key])
+        try:
+            states[key] = session.pursue(pursuit, timeout, Until.DONE if wait else Until.SUBMITTED, adopt)
+            resource.verify(states[key])
+        except RunFailed as error:
+            error.hint = error.hint or resource.hint
+            raise
         if not wait and not _done(states[key]):
             session.events.emit(Event(Happened.NOTE, key, f"{key} is going on; apply again for what comes after it"))
             break
@@ -127,7 +131,7 @@ class Resource:
     """One wanted resource, whose goal may depend on what came before it.
 
     ``check`` refuses before anything of it is sent, ``verify`` looks at what was reached, ``expect`` records for a plan
-    what will be there.
+    what will be there; ``hint`` says what to do when it fails.
     """
 
     pursuit: Callable[[], Pursuit[Any]]
@@ -135,6 +139,7 @@ class Resource:
     check: Callable[[], None] = lambda: None
     verify: Callable[[State | None], None] = lambda state: None
     expect: Callable[[], None] = lambda: None
+    hint: str | None = None
 
 
 @dataclass
@@ -184,10 +189,11 @@ def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool
 
     def verify(state: State | None) -> None:
         if state is not None and state.phase is Phase.CANCELLED:
-            raise RunFailed(f"{state.key} was cancelled", hint=f"--rerun {name} starts it again")
+            raise RunFailed(f"{state.key} was cancelled")
         known.facts[name] = state.facts if state else {}
 
-    return Resource(lambda: pursuit, verify=verify)
+    hint = f"'cloudml jobs logs {known.runs[name]}' shows what it said; 'cloudml apply --rerun {name}' runs it again"
+    return Resource(lambda: pursuit, verify=verify, hint=hint)
 
 
 def _model(known: _Known, family: str, model: Model) -> Resource:
