@@ -5,9 +5,9 @@ There is no state file. Whoever is killed here is followed by a process that loo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cloudml import specs
 from cloudml.calls import resolved
@@ -24,8 +24,8 @@ from cloudml.errors import (
     RunFailed,
 )
 from cloudml.events import Event, Events, Happened
-from cloudml.spi import Call, Effect, Goal, Kind, Operation, Repeat, Until
-from cloudml.states import LEAVING, Failure, Key, State
+from cloudml.spi import Call, Effect, Goal, Kind, Operation, Reference, Repeat, Until
+from cloudml.states import EMPTY, LEAVING, Failure, Key, Phase, State
 from cloudml.waiting import Wait
 
 Want = TypeVar("Want")
@@ -33,6 +33,7 @@ Want = TypeVar("Want")
 LAG = 10.0  # seconds that a provider may need until a read shows a write
 RESENDS = 3
 JOB = "job"
+PREVIOUS = "cloudml-prev"
 
 
 def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
@@ -44,13 +45,14 @@ def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
         have = kind.observe(goal.key, goal.want)
         run.saw(have)
         run.refuse_foreign(goal, have)
-        if reason := run.failure(goal, have):
-            raise failed(goal.key, reason)
-        if run.submitted(goal, have):
-            return have
-        if run.waits(goal, have):
-            continue
         calls = kind.render(goal, have)
+        if not (calls and goal.present and goal.key.kind == JOB):  # those fit any state: create it, cancel its double
+            if reason := run.failure(goal, have):
+                raise failed(goal.key, reason)
+            if run.submitted(goal, have):
+                return have
+            if run.waits(goal, have):
+                continue
         if not calls:
             run.tell(Happened.DONE, goal.key, "done", have)
             return have
@@ -58,11 +60,22 @@ def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
         mark = call.fingerprint()
         if run.holds(mark):
             continue
-        if mark in run.sent:
+        if mark in run.sent and not run.excused(mark):
             if run.lagging(goal):
                 continue
             raise run.stuck(goal, have, call)
         run.send(kind, goal, call, mark)
+
+
+def present(
+    key: Key,
+    want: specs.Spec,
+    have: State | None,
+    references: Mapping[str, Reference] = EMPTY,
+    until: Until = Until.DONE,
+) -> Goal[Any]:
+    """The goal that a want is there; ``have`` is one look, taken before the loop, which tells what ran before."""
+    return Goal(key, want, until=until, labels=_labels(key, specs.spec_hash(want), have), references=references)
 
 
 def look(kind: Kind[Want], goal: Goal[Want], adopt: bool = False) -> tuple[State | None, Sequence[Call]]:
@@ -91,6 +104,8 @@ class Run:
     _answered: float = float("-inf")
     _lost: dict[str, int] = field(default_factory=dict)
     _hold: dict[str, float] = field(default_factory=dict)
+    _refusals: dict[str, int] = field(default_factory=dict)
+    _passed: bool = False
 
     def saw(self, have: State | None) -> None:
         """Remembers the first look; a failure of then that has gone since counts when it comes back."""
@@ -118,15 +133,17 @@ class Run:
         """Whether a goal that is only to be handed over has been."""
         if goal.until is not Until.SUBMITTED or have is None or not goal.present:
             return False
-        return goal.key.kind == JOB or (bool(self.sent) and _busy(have))
+        return goal.key.kind == JOB or (bool(self.sent) and (_busy(have) or _working(have)))
 
     def waits(self, goal: Goal[Want], have: State | None) -> bool:
         """Pauses, and says so, while the provider is still at work on something that the next step needs."""
         if have is None:
             return False
-        running = [operation for operation in have.operations if operation.running]
-        if not (running or (_busy(have) if goal.present else have.phase in LEAVING)):
+        refused = any(isinstance(refusal, PreconditionFailed) for refusal in self.sent.values())
+        busy = _busy(have) if goal.present or refused else have.phase in LEAVING
+        if not (busy or _working(have)):
             return False
+        self._passed = True
         self.tell(Happened.WAITING, goal.key, have.phase.value, have)
         self.wait.pause(f"{goal.key} is {have.phase.value}")
         return True
@@ -137,6 +154,12 @@ class Run:
             return False
         self.wait.pause("looking for what a lost answer may have made", longest=LAG / 4)
         return True
+
+    def excused(self, mark: str) -> bool:
+        """Whether a call was only refused for the state that it met, and may go again: that has passed, or may have."""
+        if not isinstance(self.sent[mark], PreconditionFailed) or self._refusals[mark] > RESENDS:
+            return False
+        return self._passed or self.wait.clock.now() - self._answered >= LAG
 
     def lagging(self, goal: Goal[Want]) -> bool:
         """Whether a read may still be older than the last write."""
@@ -156,7 +179,8 @@ class Run:
         except (AlreadyExists, PreconditionFailed, NotFound) as refused:
             self._refused(goal, call, mark, refused)
             return
-        operation = self._finish(kind, goal, operation)
+        if goal.until is Until.DONE:
+            operation = self._finish(kind, goal, operation)
         self._answer(mark, None)
         if operation and operation.error:
             raise failed(goal.key, operation.error)
@@ -166,7 +190,7 @@ class Run:
         """Why a call that was answered is asked for again."""
         ours = specs.hashes(goal.want) if isinstance(goal.want, specs.Spec) else frozenset[str]()
         for mark, reason in _failures(have).items():
-            if mark[1] in ours:
+            if mark[1] in ours or (have and mark[0] == have.id):
                 return failed(goal.key, reason)
         refusal = self.sent.get(call.fingerprint())
         asked = f"{call.operation} {call.target} was answered, and is still needed ({call.why})"
@@ -198,13 +222,16 @@ class Run:
         self.wait.restart()
 
     def _refused(self, goal: Goal[Want], call: Call, mark: str, refusal: ProviderError) -> None:
-        """AlreadyExists, a missing thing to delete and a failed precondition are answers: the next look decides."""
-        if isinstance(refusal, NotFound) and call.effect is not Effect.DELETE:
+        """AlreadyExists, a failed precondition and a thing gone since the last look: the next look decides."""
+        if isinstance(refusal, NotFound) and call.effect is Effect.CREATE:
             raise refusal
         if self.exclusive and isinstance(refusal, AlreadyExists) and mark not in self._lost:
             raise refusal
-        self.tell(Happened.REFUSED, goal.key, str(refusal), call=call)
+        if isinstance(refusal, PreconditionFailed):
+            self._refusals[mark] = self._refusals.get(mark, 0) + 1
+            self._passed = False
         self._answer(mark, refusal)
+        self.tell(Happened.REFUSED, goal.key, str(refusal), call=call)
 
     def _grace(self, goal: Goal[Want], call: Call, mark: str, lost: AnswerLost) -> None:
         """The answer was lost: look first; what the provider would make twice is looked for during ten seconds."""
@@ -235,9 +262,19 @@ def failed(key: Key, failure: Failure) -> RunFailed:
     return RunFailed(f"{key} failed: {failure.reason}{code}")
 
 
+def _labels(key: Key, spec: str, have: State | None) -> dict[str, str]:
+    """All labels: whose, which, what runs, and what ran before (unless nothing did)."""
+    before = (have.spec if have and have.spec != spec else None) or (have.labels.get(PREVIOUS) if have else None)
+    name = key.name.rsplit("-", 2)[0] if key.kind == JOB else key.name
+    labels = {"stack": key.stack, "kind": key.kind, "name": name, "id": key.name, "hash": spec, "prev": before}
+    return {f"cloudml-{what}": value for what, value in labels.items() if value}
+
+
 def _refuse_foreign(goal: Goal[Want], have: State | None, adopt: bool) -> None:
     if have is None or adopt or have.owner == goal.key.stack:
         return
+    if have.owner is None and have.phase is Phase.CREATING and _working(have):
+        return  # only an operation is seen, which carries no label: whose it is shows when it has ended
     whose = f"belongs to stack {have.owner!r}" if have.owner else "was not made by cloudml"
     raise Conflict(f"{goal.key} {whose}, not to {goal.key.stack!r}", hint="use --adopt to take it over")
 
@@ -251,6 +288,10 @@ def _failures(have: State | None) -> dict[tuple[str, str | None], Failure]:
     if have.phase.failed:
         found[have.id, have.spec] = have.failure or Failure(have.phase.value)
     return found
+
+
+def _working(have: State) -> bool:
+    return any(operation.running for operation in have.operations)
 
 
 def _busy(have: State) -> bool:

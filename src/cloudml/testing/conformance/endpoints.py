@@ -1,0 +1,243 @@
+"""What holds for endpoints on every provider."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloudml.errors import CloudmlError, Conflict, RolledBack, RunFailed
+from cloudml.specs import Deployment, Endpoint, spec_hash
+from cloudml.spi import Payload, Until, Window
+from cloudml.states import Phase
+from cloudml.testing.conformance.rig import Content, Process, Rig, laters, matches
+from cloudml.testing.conformance.scenarios import ENDPOINT, double, registered, replaced, serving, sharing, single
+
+REQUESTS = 40
+
+
+def traffic(process: Process) -> dict[str, int]:
+    """The shares that are not zero, as observed."""
+    have = process.state("endpoint", ENDPOINT)
+    assert have
+    return {name: share for name, share in have.facts["traffic"].items() if share}
+
+
+def runs(process: Process) -> dict[str, str | None]:
+    """The hash that each deployment runs."""
+    have = process.state("endpoint", ENDPOINT)
+    assert have
+    return {part.name: part.spec for part in have.of("deployment") if not part.phase.failed}
+
+
+def hashed(content: Content) -> str:
+    return spec_hash(Deployment(model=content.reference))
+
+
+class EndpointsContract:
+    def test_what_is_not_there_is_none(self, rig: Rig) -> None:
+        process = rig.process()
+        assert process.state("endpoint", ENDPOINT) is None
+        assert process.state("endpoint", ENDPOINT, single(rig.models[0])) is None
+
+    def test_calls_sent_are_the_calls_planned(self, rig: Rig) -> None:
+        """Creation planned before its model exists; then another model; then nothing."""
+        process = rig.process()
+        for want in (single(rig.models[0]), single(rig.models[1]), double(rig, 90), double(rig, 50), single(rig.models[1])):
+            process.upload(*rig.models)
+            planned = process.plan("endpoint", ENDPOINT, want)
+            registered(process)
+            before = len(process.sent)
+            process.apply("endpoint", ENDPOINT, want)
+            sent = process.sent[before:]
+            assert [call.operation for call in planned] == [call.operation for call in sent]
+            assert matches(planned, sent)
+            assert not any(list(laters(call.document)) for call in sent)
+            assert process.plan("endpoint", ENDPOINT, want) == []
+
+    def test_it_answers(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+        assert (have.phase, have.owner) == (Phase.READY, rig.stack)
+        assert have.facts["url"]
+        assert traffic(process) == {"blue": 100}
+        first = process.ask(ENDPOINT)
+        replaced(process)
+        assert process.ask(ENDPOINT) != first
+
+    def test_a_replacement_leaves_no_old_deployment(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        replaced(process)
+        assert runs(process) == {"blue": hashed(rig.models[1])}
+        assert traffic(process) == {"blue": 100}
+
+    def test_at_the_goal_nothing_is_sent(self, rig: Rig) -> None:
+        sharing(rig.process())
+        process = rig.process()
+        assert process.plan("endpoint", ENDPOINT, double(rig, 90)) == []
+        process.apply("endpoint", ENDPOINT, double(rig, 90))
+        assert process.sent == []
+
+    def test_two_deployments_share_the_traffic_and_weights_move_alone(self, rig: Rig) -> None:
+        process = rig.process()
+        sharing(process)
+        assert traffic(process) == {"blue": 90, "green": 10}
+        blue, green = (process.ask(ENDPOINT, name) for name in ("blue", "green"))
+        assert blue != green, "a request that names a deployment gets that one"
+        process = rig.process()
+        process.apply("endpoint", ENDPOINT, double(rig, 50))
+        assert len(process.sent) == 1, "weights move with one write and replace nothing"
+        assert traffic(process) == {"blue": 50, "green": 50}
+        assert {process.ask(ENDPOINT) for _ in range(REQUESTS)} == {blue, green}
+        process.apply("endpoint", ENDPOINT, double(rig, 0))
+        assert {process.ask(ENDPOINT) for _ in range(REQUESTS)} == {green}
+        process.apply("endpoint", ENDPOINT, double(rig, 90))
+        process.apply("endpoint", ENDPOINT, single(rig.models[0]))
+        assert runs(process) == {"blue": hashed(rig.models[0])}
+        assert {process.ask(ENDPOINT) for _ in range(REQUESTS)} == {blue}
+
+    def test_a_deployment_that_fails_leaves_the_old_one_serving(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        process.register(rig.broken)
+        answer = process.ask(ENDPOINT)
+        for _ in range(2):  # found failed at the first look, it is tried again, and fails again
+            with pytest.raises((RunFailed, RolledBack)):
+                rig.process().apply("endpoint", ENDPOINT, single(rig.broken))
+            assert process.ask(ENDPOINT) == answer
+            assert traffic(process) == {"blue": 100}
+        replaced(rig.process())
+        assert runs(process) == {"blue": hashed(rig.models[1])}
+        assert process.ask(ENDPOINT) != answer
+        assert not _leftovers(process, rig.broken)
+
+    def test_the_old_spec_after_a_failure_clears_what_failed(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        process.register(rig.broken)
+        with pytest.raises((RunFailed, RolledBack)):
+            process.apply("endpoint", ENDPOINT, single(rig.broken))
+        rig.process().apply("endpoint", ENDPOINT, single(rig.models[0]))
+        assert not _leftovers(process, rig.broken)
+        assert runs(process) == {"blue": hashed(rig.models[0])}
+
+    def test_a_first_deployment_that_fails_is_repaired(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        process.register(rig.broken)
+        with pytest.raises(RunFailed):
+            process.apply("endpoint", ENDPOINT, single(rig.broken))
+        process = rig.process()
+        process.apply("endpoint", ENDPOINT, single(rig.models[0]))
+        assert runs(process) == {"blue": hashed(rig.models[0])}
+        assert traffic(process) == {"blue": 100}
+
+    def test_drift_by_hand_is_seen_and_put_back(self, rig: Rig) -> None:
+        process = rig.process()
+        sharing(process)
+        for foreign in (double(rig, 20), single(rig.models[1])):
+            rig.process().apply("endpoint", ENDPOINT, foreign)
+            assert process.plan("endpoint", ENDPOINT, double(rig, 90)), "the difference is seen"
+            process.apply("endpoint", ENDPOINT, double(rig, 90))
+            assert traffic(process) == {"blue": 90, "green": 10}
+            assert runs(process) == {"blue": hashed(rig.models[0]), "green": hashed(rig.models[1])}
+
+    def test_a_setting_changes_in_place(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        want = Endpoint(model=rig.models[0].reference, capture=1.0)
+        process.apply("endpoint", ENDPOINT, want)
+        assert process.plan("endpoint", ENDPOINT, want) == []
+        process.ask(ENDPOINT)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+        assert len(list(process.provider.telemetry.captured(have, Window()))) == 1
+
+    def test_what_a_model_cannot_read_is_its_error(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+        with pytest.raises(CloudmlError) as refused:
+            process.provider.endpoints.invoke(have, Payload(b"{not json"), None)
+        assert refused.value.exit_code == 3
+
+    def test_submitted_is_finished_by_the_next_process(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        process.apply("endpoint", ENDPOINT, single(rig.models[0]), Until.SUBMITTED)
+        rig.process().apply("endpoint", ENDPOINT, single(rig.models[0]))
+        assert runs(process) == {"blue": hashed(rig.models[0])}
+
+    def test_an_endpoint_of_another_stack_is_a_conflict_until_it_is_adopted(self, rig: Rig) -> None:
+        other = rig.process(stack="other-test")
+        for content in rig.models:
+            other.register(content)
+        other.apply("endpoint", ENDPOINT, single(rig.models[0]))
+        answer = other.ask(ENDPOINT)
+        process = rig.process()
+        with pytest.raises(Conflict, match="other-test"):
+            process.apply("endpoint", ENDPOINT, single(rig.models[1]))
+        with pytest.raises(Conflict):
+            process.delete("endpoint", ENDPOINT)
+        with pytest.raises(Conflict):
+            process.plan("endpoint", ENDPOINT, single(rig.models[1]))
+        assert process.sent == []
+        assert process.ask(ENDPOINT) == answer
+        adopting = rig.process(adopt=True)
+        adopting.apply("endpoint", ENDPOINT, single(rig.models[1]))
+        assert adopting.ask(ENDPOINT) != answer
+        assert rig.process().plan("endpoint", ENDPOINT, single(rig.models[1])) == []
+        with pytest.raises(Conflict, match=rig.stack):
+            other.apply("endpoint", ENDPOINT, single(rig.models[0]))
+
+    def test_what_ran_before_is_remembered_for_a_rollback(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+        assert have.labels.get("cloudml-prev") is None
+        replaced(process)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+        assert have.spec == spec_hash(single(rig.models[1]))
+        assert have.labels["cloudml-prev"] == spec_hash(single(rig.models[0]))
+
+    def test_rendering_is_pure(self, rig: Rig) -> None:
+        process = rig.process()
+        sharing(process)
+        for want in (single(rig.models[1]), double(rig, 90)):
+            goal = process.goal("endpoint", ENDPOINT, want)
+            have = process.state("endpoint", ENDPOINT, want)
+            before = repr((goal, have))
+            first = process.kind("endpoint").render(goal, have)
+            assert first == process.kind("endpoint").render(goal, have)
+            assert repr((goal, have)) == before
+
+    def test_deleted_leaves_nothing(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        before = rig.snapshot()
+        process.apply("endpoint", ENDPOINT, double(rig, 90))
+        process.apply("endpoint", ENDPOINT, single(rig.models[1]))
+        planned, sent = process.plan("endpoint", ENDPOINT, None), len(process.sent)
+        process.delete("endpoint", ENDPOINT)
+        assert matches(planned, process.sent[sent:])
+        assert process.state("endpoint", ENDPOINT) is None
+        assert rig.snapshot() == before
+
+    def test_deleted_while_it_is_made(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        before = rig.snapshot()
+        process.apply("endpoint", ENDPOINT, single(rig.models[0]), Until.SUBMITTED)
+        rig.process().delete("endpoint", ENDPOINT)
+        assert rig.snapshot() == before
+
+
+def _leftovers(process: Process, content: Content) -> list[object]:
+    """Parts that run, or would run, that content."""
+    have = process.state("endpoint", ENDPOINT)
+    assert have
+    return [part for part in have.parts if part.spec == hashed(content)]

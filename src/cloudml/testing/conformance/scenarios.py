@@ -1,0 +1,137 @@
+"""Ways from one state of the world to another, which the walks go again and again with something going wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cloudml.specs import Deployment, Endpoint, Monitor
+from cloudml.spi import Capability, Until, Yes
+from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig
+
+JOB = "fraud-1a2b3c4d-1"
+ENDPOINT = "fraud-api"
+MONITOR = "fraud-api-drift"
+Step = Callable[[Process], None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``before`` is done in peace, ``act`` is what is walked through."""
+
+    act: Step
+    before: Step = lambda process: None
+
+    def begin(self, rig: Rig) -> None:
+        process = rig.process()
+        process.upload(*rig.models, rig.broken)
+        self.before(process)
+
+
+def single(content: Content) -> Endpoint:
+    """An endpoint with one deployment, ``blue``."""
+    return Endpoint(model=content.reference)
+
+
+def double(rig: Rig, blue: int) -> Endpoint:
+    """An endpoint with two deployments; ``blue`` is the first one's per cent of the traffic."""
+    first, second = (Deployment(model=each.reference) for each in rig.models)
+    return Endpoint(deployments={"blue": first, "green": second}, traffic={"blue": blue, "green": 100 - blue})
+
+
+def watch(threshold: float) -> Monitor:
+    return Monitor(endpoint=ENDPOINT, drift={"psi": threshold}, schedule="0 * * * *")
+
+
+def registered(process: Process) -> None:
+    for content in process.rig.models:
+        process.register(content)
+
+
+def serving(process: Process) -> None:
+    registered(process)
+    process.apply("endpoint", ENDPOINT, single(process.rig.models[0]))
+
+
+def sharing(process: Process) -> None:
+    registered(process)
+    process.apply("endpoint", ENDPOINT, double(process.rig, 90))
+
+
+def replaced(process: Process) -> None:
+    process.apply("endpoint", ENDPOINT, single(process.rig.models[1]))
+
+
+def replaced_once(process: Process) -> None:
+    serving(process)
+    replaced(process)
+
+
+def put_back(process: Process) -> None:
+    process.apply("endpoint", ENDPOINT, single(process.rig.models[0]))
+
+
+def running(process: Process) -> None:
+    process.apply("job", JOB, process.rig.slow, Until.SUBMITTED)
+
+
+def done(process: Process) -> None:
+    process.apply("job", JOB, process.rig.job)
+
+
+def whole(process: Process) -> None:
+    """Train, register under an alias, deploy."""
+    done(process)
+    process.register(process.rig.models[0], alias="champion")
+    process.apply("endpoint", ENDPOINT, single(process.rig.models[0]))
+
+
+def destroyed(process: Process) -> None:
+    for kind, name in (("endpoint", ENDPOINT), ("model", FAMILY), ("job", JOB)):
+        process.delete(kind, name)
+
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "job-run": Scenario(done),
+    "job-cancelled": Scenario(lambda process: process.cancel("job", JOB) and None, running),
+    "job-deleted-while-running": Scenario(lambda process: process.delete("job", JOB), running),
+    "model-registered": Scenario(lambda process: process.register(process.rig.models[0], alias="champion") and None),
+    "alias-moved": Scenario(
+        lambda process: process.register(process.rig.models[1], alias="champion") and None,
+        lambda process: process.register(process.rig.models[0], alias="champion") and None,
+    ),
+    "family-deleted": Scenario(lambda process: process.delete("model", FAMILY), registered),
+    "endpoint-created": Scenario(
+        lambda process: process.apply("endpoint", ENDPOINT, single(process.rig.models[0])) and None, registered
+    ),
+    "endpoint-replaced": Scenario(replaced, serving),
+    "endpoint-replaced-twice": Scenario(
+        lambda process: process.apply("endpoint", ENDPOINT, single(process.rig.models[0])) and None, replaced_once
+    ),
+    "deployment-added": Scenario(
+        lambda process: process.apply("endpoint", ENDPOINT, double(process.rig, 90)) and None, serving
+    ),
+    "weights-moved": Scenario(
+        lambda process: process.apply("endpoint", ENDPOINT, double(process.rig, 50)) and None, sharing
+    ),
+    "deployment-removed": Scenario(put_back, sharing),
+    "endpoint-deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), sharing),
+    "whole": Scenario(whole),
+    "destroyed": Scenario(destroyed, whole),
+}
+SCHEDULES: Mapping[str, Scenario] = {
+    "schedule-created": Scenario(lambda process: process.apply("monitor", MONITOR, watch(0.2)) and None),
+    "schedule-changed": Scenario(
+        lambda process: process.apply("monitor", MONITOR, watch(0.5)) and None,
+        lambda process: process.apply("monitor", MONITOR, watch(0.2)) and None,
+    ),
+    "schedule-deleted": Scenario(
+        lambda process: process.delete("monitor", MONITOR),
+        lambda process: process.apply("monitor", MONITOR, watch(0.2)) and None,
+    ),
+}
+
+
+def schedules(rig: Rig) -> bool:
+    """Whether the provider has schedules of its own."""
+    return isinstance(rig.plugin.capabilities[Capability.MONITORS_SCHEDULE], Yes)
