@@ -1,4 +1,4 @@
-"""Writes the data of the quickstart from the breast cancer dataset that scikit-learn bundles (569 tumours, 30 features).
+"""Writes the quickstart's data from the breast cancer dataset that scikit-learn bundles (569 tumours, 30 features).
 
 Half of it is for training. The other half is traffic: `typical.json` is a random part of it, `shifted.json` a real
 subpopulation, the large tumours, as a clinic would send it that only sees advanced cases.

@@ -1,4 +1,4 @@
-"""What people get wrong, typed at the real command line against provider `local`: a clear line and the right exit code."""
+"""What people get wrong, typed at the real command line: a clear line and the right exit code."""
 
 from __future__ import annotations
 
