@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cloudml.cli import options
-from cloudml.cli.options import Run, duration
+from cloudml.cli.options import Run, duration, moment
 from cloudml.errors import DriftFound
 
 
@@ -25,16 +25,17 @@ def listing(run: Run) -> None:
 @monitors.command("run")
 @click.argument("endpoint")
 @click.option("--last", callback=duration, metavar="DURATION", help="Only the requests of that long: 1h, 7d.")
+@click.option("--since", callback=moment, metavar="TIME", help="Only the requests since 2026-11-22T20:00:00Z.")
 @click.option("--fail-on", type=click.Choice(["drift"]), help="End with 7 if there is drift.")
 @options.command
-def check(run: Run, endpoint: str, last: float | None, fail_on: str | None) -> None:
+def check(run: Run, endpoint: str, last: float | None, since: float | None, fail_on: str | None) -> None:
     """Compare what ENDPOINT was asked with its model's baseline, and print a report."""
     import time
 
     from cloudml.spi import Window
 
-    window = Window(start=time.time() - last) if last is not None else None
-    report = run.client().monitors.get(endpoint).run(window)
+    start = time.time() - last if last is not None else since
+    report = run.client().monitors.get(endpoint).run(Window(start=start))
     run.out.report(endpoint, report)
     if fail_on and report.drifted:
         click.get_current_context().exit(DriftFound.exit_code)

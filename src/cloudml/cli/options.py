@@ -47,6 +47,19 @@ def duration(context: click.Context, parameter: click.Parameter, value: str | No
     return found
 
 
+def moment(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A callback of options: ``2026-11-22T20:00:00Z``, or seconds since the epoch, as the latter."""
+    from datetime import datetime
+
+    if value is None:
+        return None
+    try:
+        return float(value) if value.replace(".", "", 1).isdigit() else datetime.fromisoformat(value).timestamp()
+    except ValueError as error:
+        message = f"{value!r} is not a time: 2026-11-22T20:00:00Z, or seconds since 1970"
+        raise click.BadParameter(message, context, parameter) from error
+
+
 timeout = click.option("--timeout", callback=duration, metavar="DURATION", help="How long to wait: 90s, 30m, 2h.")
 wait = click.option("--wait/--no-wait", default=True, help="Whether to wait until it is done.")
 
@@ -87,7 +100,8 @@ class Run:
         else:
             choice = without_file(self.env, self.provider)
             provider, settings, stack = choice.provider, choice.profile, stack_name(DEFAULT_PROJECT, choice.env)
-        return connect_plugin(plugins.load(provider), stack, self._listeners(), settings)
+        clock = click.get_current_context().obj  # tests give one that nobody waits for
+        return connect_plugin(plugins.load(provider), stack, self._listeners(), settings, clock)
 
     def _listeners(self) -> list[Any]:
         from cloudml.cli.progress import Progress
