@@ -43,7 +43,7 @@ def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
     """
     while True:
         have = kind.observe(goal.key, goal.want)
-        run.saw(have)
+        run.saw(goal.key, have)
         run.refuse_foreign(goal, have)
         calls = kind.render(goal, have)
         if not (calls and goal.present and goal.key.kind == JOB):  # those fit any state: create it, cancel its double
@@ -61,7 +61,7 @@ def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
         if run.holds(mark):
             continue
         if mark in run.sent and not run.excused(mark):
-            if run.lagging(goal):
+            if run.lagging(goal, mark):
                 continue
             raise run.stuck(goal, have, call)
         run.send(kind, goal, call, mark)
@@ -89,8 +89,8 @@ def look(kind: Kind[Want], goal: Goal[Want], adopt: bool = False) -> tuple[State
 class Run:
     """One pursuit of one goal: what it saw first, what it sent, how long it may take.
 
-    ``adopt`` takes over what carries no label or another stack's; ``exclusive`` makes AlreadyExists an error instead of
-    an answer, for whoever must not share what another process has just made.
+    ``adopt`` takes over what carries no label or another stack's; ``exclusive`` makes it AlreadyExists
+    if another process has made the thing, for whoever must not share it.
     """
 
     wait: Wait
@@ -107,10 +107,12 @@ class Run:
     _refusals: dict[str, int] = field(default_factory=dict)
     _passed: bool = False
 
-    def saw(self, have: State | None) -> None:
+    def saw(self, key: Key, have: State | None) -> None:
         """Remembers the first look; a failure of then that has gone since counts when it comes back."""
         failing = set(_failures(have))
         if not self._looked:
+            if self.exclusive and have is not None:
+                raise AlreadyExists(f"{key} was made by another process just now")
             self._looked, self._first, self._old_failures = True, have, failing
         self._old_failures &= failing
 
@@ -161,9 +163,9 @@ class Run:
             return False
         return self._passed or self.wait.clock.now() - self._answered >= LAG
 
-    def lagging(self, goal: Goal[Want]) -> bool:
-        """Whether a read may still be older than the last write."""
-        if self.wait.clock.now() - self._answered >= LAG:
+    def lagging(self, goal: Goal[Want], mark: str) -> bool:
+        """Whether a read may still be older than the last write; what needs a thing that is not there waits for none."""
+        if isinstance(self.sent[mark], NotFound) or self.wait.clock.now() - self._answered >= LAG:
             return False
         self.wait.pause(f"{goal.key}: waiting until the change can be read", longest=LAG / 4)
         return True
@@ -193,6 +195,8 @@ class Run:
             if mark[1] in ours or (have and mark[0] == have.id):
                 return failed(goal.key, reason)
         refusal = self.sent.get(call.fingerprint())
+        if isinstance(refusal, NotFound):
+            return refusal
         asked = f"{call.operation} {call.target} was answered, and is still needed ({call.why})"
         if refusal:
             error: CloudmlError = Conflict(f"{goal.key}: {refusal}", hint="somebody else may hold that name")
@@ -223,8 +227,6 @@ class Run:
 
     def _refused(self, goal: Goal[Want], call: Call, mark: str, refusal: ProviderError) -> None:
         """AlreadyExists, a failed precondition and a thing gone since the last look: the next look decides."""
-        if isinstance(refusal, NotFound) and call.effect is Effect.CREATE:
-            raise refusal
         if self.exclusive and isinstance(refusal, AlreadyExists) and mark not in self._lost:
             raise refusal
         if isinstance(refusal, PreconditionFailed):

@@ -75,13 +75,15 @@ class OperationsCloud(Cloud):
         name = ask["endpointId"]
         if name in self.world.rows("endpoints") or self._running(name):
             raise NativeError(409, "Taken", f"endpoint {name} exists")
-        row = {"labels": ask["labels"], "deployed": {}, "traffic": {}, "capture": 0.0, "created": self.world.time}
+        row = {"labels": ask["labels"], "deployed": {}, "traffic": {}, "capture": 0.0, "leaving": None,
+               "created": self.world.time}  # fmt: skip
         return self._operation(name, 3, [("endpoints", name, row)], "the service failed" if self.world.doom else None)
 
     def UpdateEndpoint(self, ask: Row) -> None:
         endpoint = self.row("endpoints", ask["endpoint"])
         if unknown := sorted(set(ask["trafficSplit"]) - set(endpoint["deployed"])):
             raise NativeError(404, "Missing", f"no deployed model {unknown[0]} can take traffic")
+        self.refuse(endpoint["leaving"] in ask["trafficSplit"], "that deployed model is being undeployed")
         if ask["trafficSplit"] and sum(ask["trafficSplit"].values()) != 100:
             raise NativeError(400, "Malformed", "the traffic split must sum to 100")
         endpoint |= {"labels": ask["labels"], "traffic": ask["trafficSplit"], "capture": ask["capture"]}
@@ -103,7 +105,9 @@ class OperationsCloud(Cloud):
         if ask["deployedModelId"] not in endpoint["deployed"]:
             raise NativeError(404, "Missing", f"there is no deployed model {ask['deployedModelId']}")
         rest = {number: row for number, row in endpoint["deployed"].items() if number != ask["deployedModelId"]}
-        return self._operation(endpoint["name"], 2, [("endpoints", endpoint["name"], {"deployed": rest})])
+        endpoint["leaving"] = ask["deployedModelId"]
+        after = {"deployed": rest, "leaving": None}
+        return self._operation(endpoint["name"], 2, [("endpoints", endpoint["name"], after)])
 
     def DeleteEndpoint(self, ask: Row) -> Row:
         endpoint = self.row("endpoints", ask["endpoint"])

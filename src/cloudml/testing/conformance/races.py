@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from cloudml.errors import CloudmlError, Conflict
+from cloudml.errors import AlreadyExists, CloudmlError, Conflict
 from cloudml.specs import Endpoint
 from cloudml.spi import Repeat
 from cloudml.states import Phase
@@ -102,6 +102,10 @@ def _applied(want: Endpoint) -> Step:
     return lambda process: process.apply("endpoint", ENDPOINT, want) and None
 
 
+def _made_anew(process: Process) -> Callable[[], object]:
+    return lambda: process.apply("job", JOB, process.rig.slow)
+
+
 def _championed(content: Content) -> Step:
     return lambda process: process.register(content, alias="champion") and None
 
@@ -171,8 +175,11 @@ class RacesContract:
 
     def test_only_one_of_two_new_jobs_gets_the_name(self, rig: Rig) -> None:
         """Where we choose the name, the second is told; it then takes the next."""
-        create = rig.process().plan("job", JOB, rig.slow)[0]
-        turns = Turns((2, 2))
-        first, second = (rig.process(turns.points(who), exclusive=True) for who in (0, 1))
-        raised = turns.run(lambda: first.apply("job", JOB, rig.slow), lambda: second.apply("job", JOB, rig.slow))
-        assert len([error for error in raised if error]) == (1 if create.repeat is Repeat.SAFE else 0)
+        for rhythm in RHYTHMS:
+            other = rig.fresh()
+            create = other.process().plan("job", JOB, other.slow)[0]
+            turns = Turns(rhythm)
+            pair = [other.process(turns.points(who), exclusive=True) for who in (0, 1)]
+            raised = turns.run(*(_made_anew(process) for process in pair))
+            told = [error for error in raised if isinstance(error, AlreadyExists)]
+            assert len(told) == 1 or (create.repeat is Repeat.GUARDED and not told), (rhythm, raised)
