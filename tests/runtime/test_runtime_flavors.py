@@ -11,21 +11,27 @@ from typing import Any
 
 import pytest
 
-joblib = pytest.importorskip("joblib")
-pandas = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
+import joblib
+import numpy as np
+import pandas
 from serving_process import manifested
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from cloudml.errors import ConfigError
 from cloudml.runtime.batching import Batcher, Work, outcomes
 from cloudml.runtime.capture import MOST_ROWS, Capture, Record
 from cloudml.runtime.flavors import LoadedModel, load, read_signature
+from cloudml.runtime.linear import shortcut
 from cloudml.runtime.manifest import read_manifest
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.rows import Features, Lists, Refused
@@ -191,3 +197,63 @@ def test_capture_drops_rather_than_waits(tmp_path: Path) -> None:
         capture.close()
     assert [path.name for path in tmp_path.iterdir()] == ["19700101T00-7.jsonl"]
     assert (capture.written, capture.dropped) == (1, 2)
+
+
+RANDOM = np.random.default_rng(1)
+TABLE = RANDOM.standard_normal((300, 5)) * [1, 10, 100, 0.1, 1]
+SUMS = TABLE @ [3.0, 1, 0.1, -2, 0.5]
+KINDS = np.digitize(SUMS, [-8, 8])
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        (LogisticRegression(max_iter=5000), SUMS > 0),
+        (LogisticRegression(max_iter=5000), np.array(["low", "mid", "high"])[KINDS]),
+        (make_pipeline(StandardScaler(), LogisticRegression()), KINDS),
+        (make_pipeline(StandardScaler(with_mean=False), StandardScaler(with_std=False), LinearSVC()), KINDS),
+        (SGDClassifier(random_state=0), SUMS > 0),
+        (LinearRegression(), SUMS),
+        (LinearRegression(), np.stack([SUMS, -SUMS], axis=1)),
+        (make_pipeline(StandardScaler(), Lasso()), SUMS),
+    ],
+    ids=["binary", "texts", "scaled", "scaled-twice", "sgd", "regression", "two-outputs", "lasso"],
+)
+def test_the_linear_shortcut_says_what_the_model_says(model: Any, target: Any) -> None:
+    model = clone(model).fit(TABLE, target)
+    faster = shortcut(model)
+    assert faster is not None
+    rows = RANDOM.standard_normal((500, 5)) * 50
+    for table in (rows, *(rows[index : index + 1] for index in range(50))):
+        left, right = model.predict(table), faster(table)
+        assert (left.dtype, left.shape) == (right.dtype, right.shape)
+        assert np.allclose(left, right, rtol=1e-10) if left.dtype.kind == "f" else (left == right).all()
+    for value in (np.nan, np.inf):
+        rows[3, 2] = value
+        with pytest.raises(ValueError, match="Input X contains"):
+            faster(rows)
+
+
+class Own(LogisticRegression):
+    def predict(self, X: Any) -> Any:
+        return 1 - super().predict(X)
+
+
+class Lying(LogisticRegression):
+    def decision_function(self, X: Any) -> Any:
+        return -super().decision_function(X)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Own(), Lying(), make_pipeline(MinMaxScaler(), LogisticRegression()), DecisionTreeClassifier()],
+    ids=lambda model: type(model).__name__,
+)
+def test_what_is_not_plainly_linear_has_no_shortcut(model: Any) -> None:
+    assert shortcut(clone(model).fit(TABLE, SUMS > 0)) is None
+
+
+def test_a_shortcut_that_differs_is_not_taken() -> None:
+    model = LogisticRegression(max_iter=5000).fit(TABLE, SUMS > 0)
+    model.predict = lambda table: np.zeros(len(table), dtype=bool)
+    assert shortcut(model) is None

@@ -148,7 +148,7 @@ def test_a_taken_port_is_said(slow: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["orjson", "httptools"])
 def test_a_missing_extra_says_the_command(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom cloudml.runtime.__main__ import main\nsys.exit(main(['serve']))"
+    code = f"import sys; sys.modules[{missing!r}] = None\nimport cloudml.runtime.__main__ as m\nsys.exit(m.main(['serve']))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment({}), capture_output=True, text=True, check=False
     )

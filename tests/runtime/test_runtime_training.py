@@ -274,7 +274,7 @@ def test_a_signal_reaches_the_whole_group(tmp_path: Path, number: signal.Signals
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert (job.source / "stopped").read_text() == number.name
 
@@ -303,7 +303,7 @@ def test_a_killed_runtime_takes_its_command_with_it(tmp_path: Path) -> None:
 
 
 def test_output_passes_through_as_it_comes_and_as_it_is(tmp_path: Path) -> None:
-    script = "import sys, time\nsys.stdout.buffer.write(b'50%\\r\\xff')\nsys.stdout.flush()\nsys.stdin.read()\ntime.sleep(60)"
+    script = "import sys, time\nsys.stdout.buffer.write(b'50%\\r\\xff')\nsys.stdout.flush()\ntime.sleep(60)"
     job = Job(tmp_path, script)
     process = subprocess.Popen(
         [sys.executable, "-m", "cloudml.runtime", "train"],

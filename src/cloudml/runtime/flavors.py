@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudml.errors import ConfigError
+from cloudml.runtime.linear import shortcut
 from cloudml.runtime.manifest import FILES, Manifest, find_model, read_manifest, why_not_served
 from cloudml.runtime.rows import NUMBERS, Features, Frame, Lists, Numbers
 
@@ -95,8 +96,11 @@ def _sklearn(folder: Path, manifest: Manifest, signature: Signature | None) -> L
     table = Frame(features) if frame else Numbers(features) if features.texts == frozenset() else Lists(features)
     if features.width is None:
         table = Lists(features)
-    probe = [0.0] * features.width if isinstance(table, Numbers) and features.width else None
-    return LoadedModel("sklearn", features, table, _methods(model), REFUSALS, probe)
+    if not isinstance(table, Numbers):
+        return LoadedModel("sklearn", features, table, _methods(model), REFUSALS)
+    faster = shortcut(model)
+    methods = _methods(model) if faster is None else {**_methods(model), "predict": faster}
+    return LoadedModel("sklearn", features, table, methods, REFUSALS, [0.0] * (features.width or 0))
 
 
 def _features(model: Any, signature: Signature | None) -> Features:
