@@ -21,6 +21,7 @@ INTERRUPTED = 130
 PROGRESS = "cloudml.progress"  # where a context holds the listener that writes to stderr
 # A group without a command shows its help; younger versions of click say so by an exception.
 NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
+PASSED: tuple[type[BaseException], ...] = (click.exceptions.Exit, click.Abort, BrokenPipeError, *NO_ARGUMENTS)
 JSON = re.compile(r"-o=?json|--output=json")
 
 
@@ -70,8 +71,10 @@ class Group(click.Group):
 class Cli(Group):
     """The outermost group: whatever goes wrong below becomes a message and an exit code here."""
 
-    def main(self, *arguments: Any, prog_name: str | None = None, **keywords: Any) -> Any:
-        return super().main(*arguments, prog_name=prog_name or "cloudml", **keywords)
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return super().make_context("cloudml", args, parent, **extra)  # also where Python was told to run the module
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
         context.meta["cloudml.json"] = wants_json(arguments)
@@ -88,7 +91,7 @@ class Cli(Group):
         try:
             with _ended_line(context):
                 return super().invoke(context)
-        except (click.exceptions.Exit, click.Abort, BrokenPipeError, *NO_ARGUMENTS):
+        except PASSED:
             raise
         except KeyboardInterrupt:
             click.echo(interrupted(context), err=True)

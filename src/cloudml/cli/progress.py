@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._last: dict[Key | None, str] = {}
         self._since = now()
-        self._running = ""
+        self._running = self._shown = ""
         self.job: str | None = None
 
     def __call__(self, event: Event) -> None:
@@ -66,5 +67,8 @@ class Progress:
         self._running, self._since = ("", self._now()) if stays else (line, self._now())
 
     def _rewrite(self, line: str) -> None:
-        self._stream.write(f"{CLEAR}{line}")
-        self._stream.flush()
+        if line != self._shown:
+            self._shown = line
+            room = shutil.get_terminal_size().columns - 1  # a line that wraps could not be rewritten
+            self._stream.write(f"{CLEAR}{line[:room]}")
+            self._stream.flush()

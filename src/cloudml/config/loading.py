@@ -71,8 +71,8 @@ def load(
     try:
         root = nodes.parse(_text(path), str(path))
         whole = _top(root, problems)
-        choice = choose(whole.get("environments"), env, provider, environ, problems)
         problems.raise_any()
+        choice = choose(whole.get("environments"), env, provider, environ, problems)
         return _Loading(path, whole, choice, problems).project(vars or {}, environ)
     except ConfigErrors:
         raise

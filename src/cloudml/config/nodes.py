@@ -111,7 +111,7 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         self._depth += 1
         if self._depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem="is nested too deeply", problem_mark=self.get_mark())
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=parent.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -193,8 +193,8 @@ class _Reading:
             case yaml.SequenceNode():
                 self._expect(node, at, "seq")
                 return [self.node(each) for each in node.value]
-        tag = "str" if node.tag == "!" else node.tag.removeprefix(CORE)
         self._expect(node, at, "str", "null", "bool", "int", "float", "merge")
+        tag = node.tag.removeprefix(CORE)
         try:
             value = _typed(tag, node.value)
         except ValueError as error:
@@ -204,7 +204,7 @@ class _Reading:
         return value
 
     def _expect(self, node: yaml.Node, at: Position, *tags: str) -> None:
-        if node.tag != "!" and node.tag not in {CORE + tag for tag in tags}:
+        if node.tag not in {CORE + tag for tag in tags}:
             shown = node.tag.replace(CORE, "!!")
             raise ConfigError(f"tag {shown} is not allowed here", where=str(at), hint="values need no tag in this file")
 

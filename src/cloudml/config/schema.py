@@ -32,7 +32,7 @@ class _Written(GenerateJsonSchema):
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         inner = super().function_before_schema(schema)
         text = TEXTS.get(schema["function"]["function"])
-        return {"anyOf": [*inner.get("anyOf", [inner]), text]} if text else inner
+        return {"anyOf": [*inner["anyOf"], text]} if text else inner
 
     def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
         return {"anyOf": [super().int_schema(schema), PLACEHOLDER]}
@@ -70,6 +70,8 @@ def schema() -> dict[str, Any]:
         "additionalProperties": True,
         "description": "A provider, its settings, and what differs from the rest of the file.",
     }
+    for each in document["$defs"].values():
+        each["properties"] = {name: _bounded(field) for name, field in each["properties"].items()}
     return {
         "$schema": DIALECT,
         "title": "cloudml.yaml",
@@ -86,6 +88,16 @@ def schema() -> dict[str, Any]:
         },
         "$defs": document["$defs"],
     }
+
+
+def _bounded(field: JsonSchemaValue) -> JsonSchemaValue:
+    """Pydantic leaves the bound of a value that is converted first beside its forms; it holds for the number."""
+    forms = [_bounded(each) for each in field.get("anyOf", ())]
+    if "gt" in field:
+        forms = [{**each, "exclusiveMinimum": field["gt"]} if "pattern" not in each else each for each in forms]
+    flat = [inner for each in forms for inner in (each["anyOf"] if set(each) == {"anyOf"} else [each])]
+    rest = {key: value for key, value in field.items() if key not in ("gt", "anyOf")}
+    return {**rest, "anyOf": flat} if flat else rest
 
 
 def text() -> str:

@@ -126,7 +126,7 @@ def _place(error: ErrorDetails, node: Node) -> tuple[Position, tuple[str | int, 
         here, walked = inner, [*walked, step]
     if error["type"] == "missing":
         return here.key or here.at, (*walked, loc[-1]), here
-    at = here.key if KEY in loc or error["type"] == "extra_forbidden" else None
+    at = here.key if KEY in loc or error["type"] == "extra_forbidden" or here is node else None
     return at or here.at, tuple(walked), here
 
 
@@ -182,7 +182,8 @@ def _one(
             hint = did_you_mean(str(there.value), options)
             return f"{name} must be {context['expected']}, found {found(there.value)}", hint
         case kind if kind in LIMITS:
-            return f"{name} {LIMITS[kind].format(**context)}, found {found(there.value)}", form
+            limits = {key: f"{value:g}" if isinstance(value, float) else value for key, value in context.items()}
+            return f"{name} {LIMITS[kind].format(**limits)}, found {found(there.value)}", form
     return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}", form
 
 
