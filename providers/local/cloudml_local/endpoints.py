@@ -172,7 +172,11 @@ class LocalEndpoints:
                 "timeout": table["timeout"],
             },
             created=record["created"],
-            native={"record": view.record, "table": view.table},
+            native={
+                "record": view.record,
+                "table": view.table,
+                "pids": {each.id: each.status.pid for each in (*view.servers, view.gateway) if each},
+            },
         )
 
 
