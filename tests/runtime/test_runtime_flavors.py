@@ -234,12 +234,12 @@ def test_the_linear_shortcut_says_what_the_model_says(model: Any, target: Any) -
             faster(rows)
 
 
-class Own(LogisticRegression):
+class Own(LogisticRegression):  # type: ignore[misc]
     def predict(self, X: Any) -> Any:
         return 1 - super().predict(X)
 
 
-class Lying(LogisticRegression):
+class Lying(LogisticRegression):  # type: ignore[misc]
     def decision_function(self, X: Any) -> Any:
         return -super().decision_function(X)
 

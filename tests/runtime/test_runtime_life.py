@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -148,7 +147,8 @@ def test_a_taken_port_is_said(slow: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["orjson", "httptools"])
 def test_a_missing_extra_says_the_command(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None\nimport cloudml.runtime.__main__ as m\nsys.exit(m.main(['serve']))"
+    start = "from cloudml.runtime.__main__ import main; sys.exit(main(['serve']))"
+    code = f"import sys; sys.modules[{missing!r}] = None; {start}"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment({}), capture_output=True, text=True, check=False
     )
@@ -219,10 +219,9 @@ def test_a_signal_twice_is_one_stop(echo: Path, tmp_path: Path) -> None:
     served = Served(echo, tmp_path / "run")
     try:
         served.process.send_signal(signal.SIGINT)
-        served.process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert served.process.wait(10) == 0
-        assert time.monotonic() - began < 5
+        while served.process.poll() is None:  # at every point of its end
+            served.process.send_signal(signal.SIGTERM)
+        assert served.process.returncode == 0
     finally:
         served.stop()
 

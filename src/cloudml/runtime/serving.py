@@ -101,7 +101,11 @@ def serve() -> int:
     chosen = settings(os.environ)
     sock = _bind(chosen)
     life = Life(chosen, sock)
+    for number in (signal.SIGTERM, signal.SIGINT):  # not the loop's own handlers: those end before the process does
+        signal.signal(number, life.stop)
     code = _runner()(life.run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     if life.stuck:  # a load or a prediction that does not end would hold the interpreter's exit
         sys.stderr.flush()
         os._exit(code)
@@ -136,17 +140,25 @@ class Life:
         self._capture = self._open_capture()
         self._application = Application(chosen.names, self._metrics, self._capture)
         self._server = Server(self._application.received, self._metrics.answered, chosen.limits)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = False
         self.stuck = False
+
+    def stop(self, _number: int, _frame: Any) -> None:
+        """The handler of a signal, at any time of this life: the first one ends it, later ones change nothing."""
+        self._stopping = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end, 0)
 
     async def run(self) -> int:
         """The exit code."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = loop.create_future()
+        if self._stopping:
+            self._end(0)
         self._server.tick(loop)
         listener = await loop.create_server(self._server.protocol, sock=self._sock)
         self._announce()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, 0)
         loader = threading.Thread(target=self._load, args=(loop,), name="cloudml-load", daemon=True)
         loader.start()
         code = await self._ended

@@ -102,10 +102,13 @@ class Run:
                 return self._failed(JobFailure("InstallFailed", str(error), said, USER_ERROR))
             except OSError as error:
                 return self._failed(JobFailure("CommandNotStarted", str(error), None, 127))
+            return self._end(code)
+
+    def _end(self, code: int) -> int:
+        """What came of the command; a signal that arrives now is too late to matter."""
         self._take_metrics()
         if code != 0:
-            failure = explain(code, self._stderr.lines())
-            self._failed(failure)
+            self._failed(explain(code, self._stderr.lines()))
             return RETRYABLE if code == RETRYABLE else USER_ERROR
         return self._finish()
 
