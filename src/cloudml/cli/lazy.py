@@ -22,7 +22,8 @@ PROGRESS = "cloudml.progress"  # where a context holds the listener that writes 
 # A group without a command shows its help; younger versions of click say so by an exception.
 NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
 PASSED: tuple[type[BaseException], ...] = (click.exceptions.Exit, click.Abort, BrokenPipeError, *NO_ARGUMENTS)
-JSON = re.compile(r"-o=?json|--output=json")
+OUTPUT = re.compile(r"-[qvy]*o|--output")
+JSON = re.compile(r"-[qvy]*ojson|--output=json")
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def wants_json(arguments: Sequence[str]) -> bool:
     """Whether errors are to be JSON: also those of arguments that cannot be parsed."""
     ours = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
     joined = any(JSON.fullmatch(each) for each in ours)
-    return joined or any(flag in ("-o", "--output") and value == "json" for flag, value in pairwise(ours))
+    return joined or any(OUTPUT.fullmatch(flag) and value == "json" for flag, value in pairwise(ours))
 
 
 def wants_traceback(arguments: Sequence[str]) -> bool:

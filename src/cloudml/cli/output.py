@@ -153,7 +153,8 @@ class Printer:
         lines = [f"{key}   ({step.note})" if step.note else key]
         for call in step.calls:
             sign = call.effect.value
-            text = short(f"  {sign} {call.operation} {call.target}")
+            target = "" if call.operation.endswith(call.target) else f" {call.target}"
+            text = short(f"  {sign} {call.operation}{target}")
             lines.append((click.style(text, fg=COLORS[sign]) if self.color else text) + f"   ({call.why})")
             if self.documents:
                 inner = json.dumps(plain(call.document), indent=2, ensure_ascii=False)

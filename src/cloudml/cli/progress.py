@@ -57,6 +57,11 @@ class Progress:
         text = event.text
         if event.what is Happened.DONE:
             text = event.state.phase.value if event.state else "removed"
+        elif event.what is Happened.WAITING and event.state is not None and event.state.phase.settled:
+            busy = [
+                f"{part.kind} {part.name} {part.phase.value}" for part in event.state.parts if not part.phase.settled
+            ]
+            text = ", ".join(busy) or text
         mark = "" if event.what not in CALLS or event.what is Happened.SENDING else f" {event.what.value}"
         return f"{event.key}:{mark} {text}" if event.key is not None else text
 

@@ -1,0 +1,186 @@
+"""Every command over every cloud in memory: what it does, what it writes where, and its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import yaml
+from conftest import Shell
+
+from cloudml.cli import COMMANDS
+
+
+def test_validate_names_what_is_in_the_file(one_shell: Shell) -> None:
+    said = one_shell.ok("validate")
+    assert said == "cloudml.yaml is valid: 1 job, 1 model, 1 endpoint, for environment dev at provider nested\n"
+    assert one_shell.json("validate")["endpoints"] == ["fraud-api"]
+
+
+def test_the_way_of_a_file_from_plan_to_destroy(shell: Shell) -> None:
+    planned = shell("plan", "--detailed-exitcode")
+    assert planned.exit_code == 10
+    assert re.search(r"\nendpoint fraud-api   \(if accuracy >= 0\.5\)\n  \+ \S+.*\(.+\)\n", planned.stdout)
+    last = planned.stdout.splitlines()[-1]
+    assert re.fullmatch(r"Plan: \d+ to create, \d+ to change, 0 to delete\.", last)
+    assert shell.world.attempts == 0, "a plan sends nothing"
+
+    applied = shell("apply")
+    assert applied.exit_code == 0, applied.output
+    assert re.search(r"endpoint fraud-api +ready\n", applied.stdout)
+    assert "job shop-train-" in applied.stderr
+    assert applied.stderr.endswith("endpoint fraud-api: ready\n")
+
+    sent = len(shell.world.log)
+    assert shell.ok("plan", "--detailed-exitcode") == "Plan: 0 to create, 0 to change, 0 to delete.\n"
+    shell.ok("apply", "-q")
+    assert len(shell.world.log) == sent, "a second apply sends nothing"
+
+    assert shell.json("predict", "fraud-api", "-d", "[[1], [2]]")["predictions"][0]
+    removed = shell("destroy", "-y")
+    assert removed.stdout.splitlines()[-1] == "removed endpoint fraud-api"
+    assert shell.ok("models", "list", "-o", "name") == "fraud\n"
+    shell.ok("destroy", "--all", "-y")
+    assert shell.ok("models", "list") == ""
+    assert shell.ok("destroy", "-y") == "nothing is left to remove\n"
+
+
+def test_the_documents_of_a_plan(one_shell: Shell) -> None:
+    document = one_shell.json("plan")
+    calls = [call for step in document["steps"] for call in step["calls"]]
+    assert document["changes"] is True
+    assert document["summary"]["create"] == sum(call["effect"] == "create" for call in calls)
+    assert any("<" in json.dumps(call["document"]) for call in calls), "a value that nobody knows yet stands as <what>"
+    assert yaml.safe_load(one_shell.ok("plan", "-o", "yaml")) == document
+    assert one_shell.ok("plan", "-o", "name").splitlines()[-2] == "endpoint fraud-api"
+    assert '      "labels": {' in one_shell.ok("plan", "-v")
+
+
+def test_what_left_the_file_is_named_and_pruned_only_when_asked(shell: Shell) -> None:
+    shell.ok("apply", "-q")
+    start = (shell.folder / "cloudml.yaml").read_text()
+    shell.edit(start[start.index("endpoints:") : start.index("environments:")], "")
+    assert "not in the file, --prune deletes it: endpoint fraud-api\n" in shell.ok("apply")
+    assert [each["name"] for each in shell.json("apply")["left"]][-1] == "fraud-api"
+    assert "  - " in shell.ok("plan", "--prune")
+    shell.ok("apply", "--prune")
+    assert shell.json("endpoints", "list")["endpoints"] == []
+
+
+def test_jobs(shell: Shell) -> None:
+    first = shell.json("train", "train", "--param", "depth=5", "--param", "fast=true")
+    assert (first["phase"], first["facts"]["metrics"]) == ("succeeded", {"accuracy": 0.9})
+    shell.ok("train", "train", "-q")
+    names = shell.ok("jobs", "list", "-o", "name").split()
+    assert names[0] == first["name"]
+    assert len(set(names)) == 2
+    assert shell.ok("jobs", "logs", names[0]).splitlines()[-1] == "epoch 1"
+    assert json.loads(shell.ok("jobs", "logs", "-f", names[0], "-o", "json").splitlines()[-1])["text"] == "epoch 1"
+    assert re.search(r"METRICS +accuracy=0\.9\n", shell.ok("jobs", "get", names[0]))
+    assert shell.ok("jobs", "delete", names[0]) == f"removed job {names[0]}\n"
+    assert shell.ok("jobs", "list", "-o", "name").split() == names[1:]
+
+
+def test_a_job_that_is_not_waited_for_can_be_cancelled(shell: Shell) -> None:
+    started = shell.json("train", "slow", "--command", "sleep", "--no-wait")
+    assert started["phase"] in ("pending", "preparing", "running")
+    assert shell.json("jobs", "cancel", started["name"])["phase"] == "cancelled"
+
+
+def test_a_job_that_fails_or_takes_too_long(shell: Shell) -> None:
+    failed = shell("train", "adhoc", "--command", "fail")
+    assert failed.exit_code == 6
+    assert re.search(r"error: job adhoc-\w+-1 failed: .*exit code 1", failed.stderr)
+    assert re.search(r"  hint: 'cloudml jobs logs adhoc-\w+-1' shows why\n$", failed.stderr)
+    late = shell("train", "slow", "--command", "sleep", "--timeout", "1s")
+    assert late.exit_code == 9
+    assert "cloudml jobs cancel slow-" in late.stderr
+
+
+def test_models(shell: Shell) -> None:
+    shell.ok("apply")
+    made = shell.json("models", "register", "fraud", "model/weights", "--alias", "candidate")
+    assert (made["version"], made["aliases"]) == ("2", ["candidate"])
+    moved = shell.json("models", "alias", "fraud", "champion", "--version", "2")
+    assert sorted(moved["aliases"]) == ["candidate", "champion"]
+    assert shell.json("models", "get", "fraud@champion")["version"] == "2"
+    assert len(shell.json("models", "list", "fraud")["versions"]) == 2
+    assert re.match(r"NAME +VERSIONS +ALIASES +STACK\nfraud +2 ", shell.ok("models", "list"))
+    assert shell("models", "get", "fraud@chmpion").exit_code == 5
+    assert shell.ok("models", "delete", "fraud") == "removed model fraud\n"
+
+
+def test_a_second_deployment_and_back(shell: Shell) -> None:
+    shell.ok("apply")
+    shell.ok("models", "register", "fraud", "model/weights")
+    share = ("--traffic", "blue=90", "--traffic", "green=10")
+    said = shell.ok("deploy", "fraud-api", "fraud:2", "--deployment", "green", *share)
+    assert "TRAFFIC  blue 90 %, green 10 %\n" in said
+    pinned = {shell.ok("predict", "fraud-api", "-d", "[[1]]", "--deployment", name) for name in ("blue", "green")}
+    assert len(pinned) == 2
+    assert "blue 50 %, green 50 %" in shell.ok("deploy", "fraud-api", "--traffic", "blue=50", "--traffic", "green=50")
+    assert "TRAFFIC  blue 90 %, green 10 %\n" in shell.ok("rollback", "fraud-api")
+    assert shell.ok("endpoints", "delete", "fraud-api") == "removed endpoint fraud-api\n"
+    assert shell("rollback", "fraud-api").exit_code == 5
+
+
+def test_drift_is_reported_and_fails_only_when_asked(one_shell: Shell) -> None:
+    one_shell.ok("apply")
+    rows = json.dumps([[100.0 + number] for number in range(40)])
+    one_shell.ok("predict", "fraud-api", "-d", rows)
+    assert one_shell.ok("monitors", "list", "-o", "name") == "fraud-api\n"
+    assert one_shell.ok("monitors", "run", "fraud-api").startswith("DRIFT in 1 of 1 features (40 rows)\n")
+    failed = one_shell("monitors", "run", "fraud-api", "--fail-on", "drift", "-o", "json")
+    assert failed.exit_code == 7
+    assert json.loads(failed.stdout)["drifted"] is True
+    assert one_shell.json("monitors", "run", "fraud-api", "--last", "1h")["samples"] == 0
+    one_shell.ok("monitors", "delete", "fraud-api")
+    assert one_shell("monitors", "run", "fraud-api").exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("{bad", "--data is not JSON"),
+        ("3", "--data holds no rows"),
+        ("@nothing.json", "cannot read nothing.json"),
+        ('{"rows": 3}', "send a JSON object with 'instances'"),
+    ],
+)
+def test_data_that_is_not_right(one_shell: Shell, data: str, says: str) -> None:
+    one_shell.ok("apply", "-q")
+    result = one_shell("predict", "fraud-api", "-d", data)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert says in result.stderr
+
+
+def test_data_from_a_file_and_from_stdin(one_shell: Shell) -> None:
+    one_shell.ok("apply", "-q")
+    (one_shell.folder / "rows.json").write_text('{"instances": [[1], [2]]}')
+    assert len(json.loads(one_shell.ok("predict", "fraud-api", "-d", "@rows.json"))) == 2
+    assert len(json.loads(one_shell("predict", "fraud-api", "-d", "-", input="[[1]]").stdout)) == 1
+
+
+def test_providers_and_their_reasons(one_shell: Shell) -> None:
+    said = one_shell.ok("providers", "nested")
+    assert re.search(r"^endpoints +yes \(conformance\)$", said, re.MULTILINE)
+    assert "nested: no jobs.gpu: a cloud in memory has none; use a real provider\n" in said
+    [found] = one_shell.json("providers", "nested")["providers"]
+    assert found["capabilities"]["jobs"] == {"can": True, "evidence": "conformance"}
+    assert found["capabilities"]["jobs.gpu"]["can"] is False
+    assert one_shell("providers", "nestde").exit_code == 3
+
+
+def test_without_a_file_the_stack_is_the_default_one(one_shell: Shell) -> None:
+    (one_shell.folder / "cloudml.yaml").unlink()
+    made = one_shell.json("train", "adhoc", "--command", "true", "-p", "nested")
+    assert made["stack"] == "default-nested"
+    assert one_shell("plan", "-p", "nested").exit_code == 3
+
+
+def test_every_command_has_a_help_that_names_it(one_shell: Shell) -> None:
+    for name in COMMANDS:
+        result = one_shell(name, "--help")
+        assert result.exit_code == 0
+        assert f"Usage: cloudml {name} " in result.stdout
