@@ -36,6 +36,10 @@ class LocalArtifacts:
         """As ``put``, at a URI."""
         return self._put(self._inside(uri), source)
 
+    def holds(self, uri: str) -> bool:
+        """Whether anything is at a URI."""
+        return Path(uri.removeprefix("file://")).exists()
+
     def folders(self, key: str) -> Sequence[tuple[str, str]]:
         """Name and URI of each folder directly under a key."""
         start = self._path(key)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cloudml import specs
+from cloudml.engines import TaskState
 from cloudml.errors import Unavailable
 from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload
 from cloudml.states import Failure, Key, Part, Phase, State
@@ -19,6 +20,7 @@ from cloudml_local.servers import GATEWAY, Process, Servers, View, serve_argv
 
 SERVE = serve_argv("cloudml.runtime", "serve")
 ROUTE = serve_argv("cloudml_local.gateway")
+ENDED = {TaskState.CANCELLED: Phase.CANCELLED}  # stopped on request; whatever ends by itself has failed
 MARGIN = 5.0  # seconds that a client waits longer than the gateway, so that it hears why
 
 
@@ -46,8 +48,8 @@ class LocalEndpoints:
 
     def render(self, goal: Goal[specs.Endpoint], have: State | None) -> Sequence[Call]:
         if goal.want is not None:
-            return tuple(self._present(goal, goal.want, have))
-        return () if goal.cancel or have is None else tuple(_absent(goal.key.name, have))
+            return [*self._present(goal, goal.want, have)]
+        return [] if goal.cancel or have is None else [*_absent(goal.key.name, have)]
 
     def send(self, call: Call) -> Operation | None:
         self._call.write(call.operation, lambda: self._send[call.operation](call))
@@ -100,7 +102,7 @@ class LocalEndpoints:
         deployment: specs.Deployment,
         have: Part | None,
     ) -> Iterator[Call]:
-        if have is not None and not have.phase.failed:
+        if have is not None and not _ended(have):
             return
         if have is not None:
             yield from _end(have, "it ended")
@@ -134,12 +136,12 @@ class LocalEndpoints:
 
     def _gateway(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: Part | None) -> Iterator[Call]:
         port = EndpointOptions.model_validate(want.options.get(NAME, {})).port
-        if have is not None and not have.phase.failed and have.facts["port"] == str(port or 0):
+        if have is not None and not _ended(have) and have.facts["port"] == str(port or 0):
             return
         if have is not None:
-            yield from _end(have, "it ended" if have.phase.failed else "its port differs")
+            yield from _end(have, "it ended" if _ended(have) else "its port differs")
         document = {"argv": ROUTE, "port": port, "labels": {"cloudml-stack": goal.key.stack}}
-        why = "nothing listens" if have is None or have.phase.failed else "its port differs"
+        why = "nothing listens" if have is None or _ended(have) else "its port differs"
         yield Call("StartGateway", f"{goal.key.name}.{GATEWAY}", patched(document, want), why)
 
     # -- what there is -----------------------------------------------------------------------------------------------
@@ -208,7 +210,7 @@ def _part(
     labels = process.status.task.labels
     name = labels["deployment"]
     if process.status.state.ended:
-        phase = Phase.FAILED
+        phase = ENDED.get(process.status.state, Phase.FAILED)
     elif process.id not in awaited and not all_count:
         phase = Phase.ARCHIVED
     else:
@@ -234,7 +236,11 @@ def _gateway_part(process: Process) -> Part:
         kind=GATEWAY,
         name=GATEWAY,
         id=process.id,
-        phase=Phase.FAILED if ended else Phase.READY if process.ready else Phase.CREATING,
+        phase=ENDED.get(process.status.state, Phase.FAILED)
+        if ended
+        else Phase.READY
+        if process.ready
+        else Phase.CREATING,
         failure=Failure(process.reason) if process.reason else None,
         facts={"port": process.status.task.labels["port"]},
     )
@@ -275,8 +281,12 @@ def _absent(name: str, have: State) -> Iterator[Call]:
         yield Call("DeleteEndpoint", name, {}, "it is not wanted", Effect.DELETE)
 
 
+def _ended(part: Part) -> bool:
+    return part.phase.failed or part.phase is Phase.CANCELLED
+
+
 def _end(part: Part, why: str) -> Iterator[Call]:
-    if not part.phase.failed:
+    if not _ended(part):
         yield Call("StopProcess", part.id, {}, why, Effect.DELETE)
     yield Call("RemoveProcess", part.id, {}, why, Effect.DELETE)
 

@@ -42,14 +42,14 @@ class Jobs:
 
     def render(self, goal: Goal[specs.TrainingJob], have: State | None) -> Sequence[Call]:
         if goal.want is not None:
-            return () if have is not None and have.phase is not Phase.EMPTY else (self._start_call(goal, goal.want),)
+            return [] if have is not None and have.phase is not Phase.EMPTY else [self._start_call(goal, goal.want)]
         if have is None:
-            return ()
+            return []
         running = have.phase is not Phase.EMPTY and not have.phase.settled
-        stop = (Call("StopProcess", goal.key.name, {}, "it runs", Effect.UPDATE),) if running else ()
+        stop = [Call("StopProcess", goal.key.name, {}, "it runs", Effect.UPDATE)] if running else []
         if goal.cancel:
             return stop
-        return (*stop, Call("RemoveRun", goal.key.name, {}, "it is not wanted", Effect.DELETE))
+        return [*stop, Call("RemoveRun", goal.key.name, {}, "it is not wanted", Effect.DELETE)]
 
     def send(self, call: Call) -> Operation | None:
         return self._call.write(call.operation, lambda: self._send[call.operation](call))

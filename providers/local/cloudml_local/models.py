@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cloudml import specs
-from cloudml.errors import Invalid, NotFound
+from cloudml.errors import NotFound
 from cloudml.spi import Call, Caller, Effect, Goal, Operation
-from cloudml.states import Key, Part, Phase, State
+from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
 from cloudml_local.options import patched
 from cloudml_local.runs import Runs
@@ -22,7 +22,7 @@ class Models:
         self._runs = runs
         self._artifacts = artifacts
         self._call = caller
-        self._send = {
+        self._send: Mapping[str, Callable[[Call], Failure | None]] = {
             "CreateFamily": self._create_family,
             "SetLabels": self._set_labels,
             "CopyArtifact": self._copy,
@@ -39,18 +39,18 @@ class Models:
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
         if goal.want is not None:
-            return (*self._family_calls(goal, goal.want, have), *self._version_calls(goal, goal.want, have))
+            return [*self._family_calls(goal, goal.want, have), *self._version_calls(goal, goal.want, have)]
         if goal.cancel or have is None:
-            return ()
+            return []
         copies = [
             Call("DeleteArtifact", part.id, {}, "its family is not wanted", Effect.DELETE)
             for part in have.of("artifact")
         ]
-        return (*copies, Call("DeleteFamily", goal.key.name, {}, "it is not wanted", Effect.DELETE))
+        return [*copies, Call("DeleteFamily", goal.key.name, {}, "it is not wanted", Effect.DELETE)]
 
     def send(self, call: Call) -> Operation | None:
-        self._call.write(call.operation, lambda: self._send[call.operation](call))
-        return None
+        failure = self._call.write(call.operation, lambda: self._send[call.operation](call))
+        return Operation(call.fingerprint(), call.target, running=False, error=failure) if failure else None
 
     def poll(self, operation: Operation) -> Operation:
         raise NotFound(f"a registry has no operations: {operation.id}")
@@ -103,16 +103,20 @@ class Models:
     def _set_labels(self, call: Call) -> None:
         self._store.set_labels(call.target, call.document["owner"], call.document["labels"])
 
-    def _copy(self, call: Call) -> None:
+    def _copy(self, call: Call) -> Failure | None:
         run = self._runs.get(call.document["from"].removeprefix("run:"))
         if run.model is None:
-            raise Invalid(f"job {run.id!r} left no model", hint="write it to the folder that {model_dir} names")
+            return Failure(f"job {run.id!r} left no model: it must write to the folder that {{model_dir}} names")
         self._artifacts.put_at(call.target, run.model)
+        return None
 
-    def _create_version(self, call: Call) -> None:
+    def _create_version(self, call: Call) -> Failure | None:
+        if not self._artifacts.holds(call.document["uri"]):
+            return Failure(f"there is nothing at {call.document['uri']}")
         run = call.document["run"]
         metrics: Mapping[str, float] = self._runs.get(run).metrics if run else {}
         self._store.create_version(call.target, call.document, metrics)
+        return None
 
     def _set_alias(self, call: Call) -> None:
         self._store.set_alias(call.target, call.document["alias"], call.document["hash"])

@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cloudml.spi import Caller, Window
-from cloudml.states import Captured, LogLine, Sample, State
+from cloudml.states import Captured, LogLine, Phase, Sample, State
 from cloudml_local.home import Home
 from cloudml_local.runs import Runs
 from cloudml_local.servers import Process, Servers
 
 LONGEST = 1_000_000  # bytes of one read of a log: a line that fills it is passed on unfinished
+ENDED = (Phase.FAILED, Phase.CANCELLED)  # of a server or a gateway
 FIELDS = ("id", "time", "inputs", "outputs", "names", "deployment", "version", "status", "latency_ms")
 COUNT = re.compile(r'^cloudml_requests_total\{route="predict",status="(\d+)"\} (\d+)$', re.MULTILINE)
 SECONDS = re.compile(r"^cloudml_predict_seconds_(sum|count) (\S+)$", re.MULTILINE)
@@ -64,7 +65,7 @@ class LocalTelemetry:
         """The processes whose output is the resource's log, and whether each has ended."""
         if have.key.kind == "job":
             return [(have.key.name, have.phase.settled)]
-        return [(part.id, part.phase.failed) for part in have.parts if part.kind in ("deployment", "gateway")]
+        return [(part.id, part.phase in ENDED) for part in have.parts if part.kind in ("deployment", "gateway")]
 
     def _new(self, have: State, id: str, offset: int, ended: bool) -> tuple[str, int]:
         """What was written since, up to the last whole line unless no more comes."""

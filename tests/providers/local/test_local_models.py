@@ -10,7 +10,7 @@ import pytest
 from local_things import STACK, TIMEOUT, connected
 
 from cloudml.client import Client
-from cloudml.errors import AlreadyExists, Conflict, NotFound, ProviderError
+from cloudml.errors import AlreadyExists, Conflict, NotFound, RunFailed
 from cloudml.specs import Model
 from cloudml.states import Key
 from cloudml_local.store import Store
@@ -76,7 +76,7 @@ def test_a_version_outlives_its_job(client: Client, tmp_path: Path) -> None:
 
 def test_a_job_without_a_model_cannot_be_registered(client: Client) -> None:
     job = client.train("fit", command="true").wait(TIMEOUT)
-    with pytest.raises(ProviderError, match="left no model"):
+    with pytest.raises(RunFailed, match="left no model"):
         client.session.pursue(client.session.model("sums", Model.model_validate({"from": f"run:{job.id}"})), TIMEOUT)
 
 
