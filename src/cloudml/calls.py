@@ -40,10 +40,11 @@ class NativeCaller:
         self._clock = clock
         self._events = events
         self._spread = spread
+        self._reads, self._writes = self._retrying(Transient), self._retrying(Throttled)
 
     def read(self, operation: str, function: Callable[[], Result]) -> Result:
         """A read, tried up to eight times while the provider throttles or is unavailable."""
-        return self._retried(operation, Transient, function)
+        return self._retried(self._reads, operation, function)
 
     def find(self, operation: str, function: Callable[[], Result]) -> Result | None:
         """A read of one thing; None if it is not there."""
@@ -55,7 +56,7 @@ class NativeCaller:
     def write(self, operation: str, function: Callable[[], Result]) -> Result:
         """A write, repeated only while it is refused for its rate. AnswerLost if it may have been carried out."""
         try:
-            return self._retried(operation, Throttled, function)
+            return self._retried(self._writes, operation, function)
         except (Throttled, AnswerLost):
             raise
         except Transient as unclear:  # a 5xx or a broken connection does not say whether the work was done
@@ -80,15 +81,17 @@ class NativeCaller:
             error.operation = error.operation or operation
             raise error from native
 
-    def _retried(self, operation: str, errors: type[Transient], function: Callable[[], Result]) -> Result:
-        retrying = Retrying(
+    def _retrying(self, errors: type[Transient]) -> Retrying:
+        return Retrying(
             retry=retry_if_exception_type(errors),
             stop=stop_after_attempt(ATTEMPTS),
             wait=self._delay,
             sleep=self._clock.sleep,
-            before_sleep=lambda state: self._tell(operation, state),
+            before_sleep=self._tell,
             reraise=True,
         )
+
+    def _retried(self, retrying: Retrying, operation: str, function: Callable[[], Result]) -> Result:
         result: Result = retrying(self._translated, operation, function)
         return result
 
@@ -99,8 +102,8 @@ class NativeCaller:
             return float(asked)
         return float(min(LONGEST, 0.5 * 2.0**state.attempt_number) * (0.5 + 0.5 * self._spread()))
 
-    def _tell(self, operation: str, state: RetryCallState) -> None:
-        pause = state.next_action.sleep if state.next_action else 0.0
+    def _tell(self, state: RetryCallState) -> None:
+        operation, pause = state.args[0], (state.next_action.sleep if state.next_action else 0.0)
         self._events.emit(Event(Happened.RETRYING, None, f"{operation}: {_error(state)}; again in {pause:.1f} s"))
 
 

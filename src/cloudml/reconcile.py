@@ -24,7 +24,7 @@ from cloudml.errors import (
     RunFailed,
 )
 from cloudml.events import Event, Events, Happened
-from cloudml.spi import Call, Effect, Goal, Kind, Operation, Reference, Repeat, Until
+from cloudml.spi import Call, Goal, Kind, Operation, Reference, Repeat, Until
 from cloudml.states import EMPTY, LEAVING, Failure, Key, Phase, State
 from cloudml.waiting import Wait
 
@@ -33,7 +33,7 @@ Want = TypeVar("Want")
 LAG = 10.0  # seconds that a provider may need until a read shows a write
 RESENDS = 3
 JOB = "job"
-PREVIOUS = "cloudml-prev"
+HASH, PREVIOUS = "cloudml-hash", "cloudml-prev"
 
 
 def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
@@ -46,6 +46,7 @@ def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
         run.saw(goal.key, have)
         run.refuse_foreign(goal, have)
         calls = kind.render(goal, have)
+        run.asked(calls)
         if not (calls and goal.present and goal.key.kind == JOB):  # those fit any state: create it, cancel its double
             if reason := run.failure(goal, have):
                 raise failed(goal.key, reason)
@@ -75,7 +76,7 @@ def present(
     until: Until = Until.DONE,
 ) -> Goal[Any]:
     """The goal that a want is there; ``have`` is one look, taken before the loop, which tells what ran before."""
-    return Goal(key, want, until=until, labels=_labels(key, specs.spec_hash(want), have), references=references)
+    return Goal(key, want, until=until, labels=_labels(key, want, have), references=references)
 
 
 def look(kind: Kind[Want], goal: Goal[Want], adopt: bool = False) -> tuple[State | None, Sequence[Call]]:
@@ -105,6 +106,7 @@ class Run:
     _lost: dict[str, int] = field(default_factory=dict)
     _hold: dict[str, float] = field(default_factory=dict)
     _refusals: dict[str, int] = field(default_factory=dict)
+    _met: set[str] = field(default_factory=set)
     _passed: bool = False
 
     def saw(self, key: Key, have: State | None) -> None:
@@ -130,6 +132,11 @@ class Run:
             if mark not in self._old_failures and (mark[1] in ours or mark[0] == have.id):
                 return reason
         return None
+
+    def asked(self, calls: Sequence[Call]) -> None:
+        """Remembers which of the calls that were sent have had their effect: nobody asks for them any more."""
+        if self.sent:
+            self._met |= self.sent.keys() - {call.fingerprint() for call in calls}
 
     def submitted(self, goal: Goal[Want], have: State | None) -> bool:
         """Whether a goal that is only to be handed over has been."""
@@ -164,7 +171,7 @@ class Run:
         return self._passed or self.wait.clock.now() - self._answered >= LAG
 
     def lagging(self, goal: Goal[Want], mark: str) -> bool:
-        """Whether a read may still be older than the last write; what needs a thing that is not there waits for none."""
+        """Whether a read may be older than the last write; what was refused for a missing thing does not wait."""
         if isinstance(self.sent[mark], NotFound) or self.wait.clock.now() - self._answered >= LAG:
             return False
         self.wait.pause(f"{goal.key}: waiting until the change can be read", longest=LAG / 4)
@@ -202,8 +209,8 @@ class Run:
             error: CloudmlError = Conflict(f"{goal.key}: {refusal}", hint="somebody else may hold that name")
         elif goal.present and have is not None and self._first is not None and _runs(have) == _runs(self._first):
             error = RolledBack(f"{goal.key} went back to what ran before: {_reason(have)}", hint=asked)
-        elif goal.present and have is not None and not _runs(have) <= (ours | {None}):
-            error = Conflict(f"{goal.key} now runs what somebody else asked for", hint="apply again to put yours back")
+        elif call.fingerprint() in self._met or (goal.present and have and not _runs(have) <= (ours | {None})):
+            error = Conflict(f"{goal.key} was changed by somebody else meanwhile", hint="apply again to put yours back")
         else:
             error = NotConverging(f"{goal.key}: {asked}")
         error.__cause__ = refusal
@@ -264,9 +271,16 @@ def failed(key: Key, failure: Failure) -> RunFailed:
     return RunFailed(f"{key} failed: {failure.reason}{code}")
 
 
-def _labels(key: Key, spec: str, have: State | None) -> dict[str, str]:
-    """All labels: whose, which, what runs, and what ran before (unless nothing did)."""
-    before = (have.spec if have and have.spec != spec else None) or (have.labels.get(PREVIOUS) if have else None)
+def label(want: specs.Spec) -> str:
+    """What ``cloudml-hash`` says: the hash of what runs; for an endpoint, followed by that of its whole spec."""
+    spec = specs.spec_hash(want)
+    return f"{spec}-{specs.hash8(specs.document(want))}" if isinstance(want, specs.Endpoint) else spec
+
+
+def _labels(key: Key, want: specs.Spec, have: State | None) -> dict[str, str]:
+    """All labels: whose, which, what runs, and what an endpoint was before (unless it was nothing)."""
+    spec, was = label(want), have.labels if have and isinstance(want, specs.Endpoint) else EMPTY
+    before = was.get(HASH) if was.get(HASH) != spec else was.get(PREVIOUS)
     name = key.name.rsplit("-", 2)[0] if key.kind == JOB else key.name
     labels = {"stack": key.stack, "kind": key.kind, "name": name, "id": key.name, "hash": spec, "prev": before}
     return {f"cloudml-{what}": value for what, value in labels.items() if value}

@@ -19,9 +19,9 @@ CLOUDS: Mapping[str, Callable[[World], Plugin]] = {
 }
 
 
-def memory_rig(name: str, folder: Path) -> Rig:
-    """A rig on an empty cloud of that name; the content to upload is written to the folder."""
-    world = World()
+def memory_rig(name: str, folder: Path, world: World | None = None) -> Rig:
+    """A rig on a cloud of that name, empty unless a world is given; content to upload is written to the folder."""
+    world = world or World()
     contents = []
     for model, text in (("one", b"model one"), ("two", b"model two"), ("broken", BROKEN)):
         path = folder / model
@@ -33,6 +33,7 @@ def memory_rig(name: str, folder: Path) -> Rig:
         config=MemoryConfig(),
         clock=world.clock,
         fresh=lambda: memory_rig(name, folder),
+        fork=lambda: memory_rig(name, folder, world.twin()),
         job=TrainingJob(command="true"),
         failing=TrainingJob(command="fail"),
         slow=TrainingJob(command="sleep"),

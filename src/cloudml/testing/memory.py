@@ -27,7 +27,7 @@ from cloudml.errors import (
 from cloudml.spi import Call, Caller, Endpoints, Kind, No, Payload, Plugin, Provider, Telemetry, Window, Yes
 from cloudml.spi import Capability as C
 from cloudml.states import Captured, LogLine, Operation, Part, Sample, State
-from cloudml.testing.world import Fault, NativeError, Row, World
+from cloudml.testing.world import Fault, NativeError, Row, World, copied
 
 SCHEME = "memory://"
 BROKEN = b"broken"  # a model of these bytes loads nowhere
@@ -52,10 +52,12 @@ class Cloud:
         rows = self.world.read(table)
         if name not in rows:
             raise NativeError(404, "Missing", f"could not find {table} {name}")
-        return rows[name]
+        found: Row = copied(rows[name])
+        return found
 
     def all(self, table: str) -> list[Row]:
-        return sorted(self.world.read(table).values(), key=lambda row: (row.get("created", 0), row["name"]))
+        rows: list[Row] = copied(list(self.world.read(table).values()))
+        return sorted(rows, key=lambda row: (row.get("created", 0), row["name"]))
 
     def call(self, operation: str, document: Mapping[str, Any]) -> Row | None:
         return self.world.write(operation, lambda: self.perform(operation, dict(document)))
@@ -189,6 +191,11 @@ class Adapter:
 def base(labels: Mapping[str, str]) -> dict[str, str]:
     """The labels that say whose and which a resource is; they never change while it lives."""
     return {key: value for key, value in labels.items() if key not in ("cloudml-hash", "cloudml-prev")}
+
+
+def runs(label: str | None) -> str | None:
+    """The hash of what runs, from the label of an endpoint, which may add that of its whole spec."""
+    return label.partition("-")[0] if label else None
 
 
 def lacks(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

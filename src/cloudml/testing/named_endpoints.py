@@ -8,7 +8,7 @@ from typing import Any
 from cloudml import specs
 from cloudml.spi import Call, Effect, Goal, Payload
 from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
-from cloudml.testing.memory import Adapter, Route, base, lacks
+from cloudml.testing.memory import Adapter, Route, base, lacks, runs
 from cloudml.testing.named_cloud import weights_after
 from cloudml.testing.world import Row
 
@@ -108,7 +108,7 @@ def _switched(goal: Goal[specs.Endpoint], have: State | None, config: str, want:
     document: dict[str, Any] = {**name, "EndpointConfigName": config}
     facts = have.facts if have else EMPTY
     weights = dict(facts.get("weights", {}))
-    tags = {key: value for key, value in goal.labels.items() if key != "cloudml-hash"}
+    tags, arn = base(goal.labels), {"ResourceArn": f"endpoints/{goal.key.name}"}
     if facts and have and have.phase is Phase.FAILED:
         yield Call("DeleteEndpoint", goal.key.name, name, "it failed and can only be made anew", Effect.DELETE)
         facts, weights = EMPTY, {}
@@ -116,8 +116,7 @@ def _switched(goal: Goal[specs.Endpoint], have: State | None, config: str, want:
         yield Call("CreateEndpoint", goal.key.name, document | {"Tags": tags}, "there is no such endpoint")
         weights = weights_after({}, list(want.deployments))
     elif have and lacks(have.labels, tags):
-        arn = {"ResourceArn": f"endpoints/{goal.key.name}", "Tags": tags}
-        yield Call("AddTags", goal.key.name, arn, "its labels differ", Effect.UPDATE)
+        yield Call("AddTags", goal.key.name, arn | {"Tags": tags}, "it is not labelled as ours", Effect.UPDATE)
     if facts and facts["config"] != config:
         yield Call("UpdateEndpoint", goal.key.name, document, f"it runs {facts['config']}", Effect.UPDATE)
         weights = weights_after(weights, list(want.deployments))
@@ -125,11 +124,14 @@ def _switched(goal: Goal[specs.Endpoint], have: State | None, config: str, want:
     if percent(weights) != wanted:
         shares = {**name, "DesiredWeights": {each: float(weight) for each, weight in wanted.items()}}
         yield Call("UpdateEndpointWeightsAndCapacities", goal.key.name, shares, "the traffic differs", Effect.UPDATE)
+    now = {key: value for key, value in goal.labels.items() if key not in tags}
+    if not facts or (have and lacks(have.labels, now)):  # last, so that it names what has been reached
+        yield Call("AddTags", goal.key.name, arn | {"Tags": now}, "it names what runs, and what ran", Effect.UPDATE)
 
 
 def _garbage(goal: Goal[specs.Endpoint], have: State | None, config: str, models: set[str]) -> Iterator[Call]:
     """What neither the wanted nor the previous configuration needs."""
-    previous = f"{goal.key.name}-{goal.labels.get('cloudml-prev')}"
+    previous = f"{goal.key.name}-{runs(goal.labels.get('cloudml-prev'))}"
     configs = have.of("config") if have else ()
     kept = {part.name for part in configs if part.name in (config, previous)}
     models = models.union(*(part.facts["models"] for part in configs if part.name in kept))

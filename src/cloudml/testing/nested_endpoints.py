@@ -8,7 +8,7 @@ from typing import Any
 from cloudml import specs
 from cloudml.spi import Call, Effect, Goal, Payload
 from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
-from cloudml.testing.memory import Adapter, Route, base, lacks
+from cloudml.testing.memory import Adapter, Route, base, lacks, runs
 from cloudml.testing.world import Row
 
 PHASES = {
@@ -33,8 +33,8 @@ class NestedEndpoints(Adapter):
         traffic = {part.name: part.facts["weight"] for part in children if part.facts["weight"]}
         facts = {"url": f"memory://{key.name}", "traffic": traffic, "capture": endpoint.get("capture", 0.0)}
         return State(
-            key, PHASES[endpoint["state"]], labels.get("cloudml-stack"), labels.get("cloudml-hash"), key.name, children,
-            failure=Failure(endpoint["reason"]) if failed else None, labels=labels, facts=facts,
+            key, PHASES[endpoint["state"]], labels.get("cloudml-stack"), runs(labels.get("cloudml-hash")), key.name,
+            children, failure=Failure(endpoint["reason"]) if failed else None, labels=labels, facts=facts,
             created=endpoint["created"], native=endpoint,
         )  # fmt: skip
 

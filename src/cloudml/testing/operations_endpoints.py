@@ -9,7 +9,7 @@ from dataclasses import replace
 from cloudml import specs
 from cloudml.spi import Call, Effect, Goal, Operation, Payload
 from cloudml.states import Failure, Key, Part, Phase, State
-from cloudml.testing.memory import Adapter, Route, base, lacks
+from cloudml.testing.memory import Adapter, Route, base, lacks, runs
 from cloudml.testing.world import Row
 
 
@@ -44,7 +44,7 @@ class OperationsEndpoints(OperationsAdapter):
         facts = {"url": f"memory://{key.name}", "traffic": traffic, "capture": endpoint["capture"]}
         phase = Phase.UPDATING if operations else Phase.READY if parts else Phase.EMPTY
         return State(
-            key, phase, labels.get("cloudml-stack"), labels.get("cloudml-hash"), key.name, parts, operations,
+            key, phase, labels.get("cloudml-stack"), runs(labels.get("cloudml-hash")), key.name, parts, operations,
             labels=labels, facts=facts, created=endpoint["created"], native=endpoint,
         )  # fmt: skip
 

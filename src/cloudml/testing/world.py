@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -103,10 +102,10 @@ class World:
         return self.tables.setdefault(table, {})
 
     def read(self, table: str) -> dict[str, Row]:
-        """A table as a read sees it, which may be older than the last write."""
+        """A table as a read sees it, which may be older than the last write; not to be changed."""
         self._sleep(LATENCY)
         seen = self._before if self.time < self._stale_until else self.tables
-        return copy.deepcopy(seen.get(table, {}))
+        return seen.get(table, {})
 
     def write(self, operation: str, change: Callable[[], Result]) -> Result:
         """Carries out one write, or meets the fault that waits for it."""
@@ -121,7 +120,7 @@ class World:
         if fault is Fault.UNAVAILABLE:
             raise NativeError(503, "ServiceUnavailable", "try again")
         if planned and fault is Fault.STALE:
-            self._before, self._stale_until = copy.deepcopy(self.tables), self.time + planned.seconds
+            self._before, self._stale_until = copied(self.tables), self.time + planned.seconds
         self.doom = fault if fault in (Fault.FAIL, Fault.ROLL_BACK) else None
         result = change()
         self.log.append(operation)
@@ -142,6 +141,18 @@ class World:
         self._serials[table] += 1
         return self._serials[table]
 
+    def twin(self) -> World:
+        """A world that is the same now, and goes its own way."""
+        other = World()
+        other.time, other.tables, other.log = self.time, copied(self.tables), list(self.log)
+        other.lines, other.captured = copied(self.lines), copied(self.captured)
+        other.requests, other._serials, other._timers = (
+            Counter(self.requests),
+            Counter(self._serials),
+            list(self._timers),
+        )
+        return other
+
     def settle(self) -> None:
         """Lets everything that is under way come to its end."""
         self._sleep(3600)
@@ -160,6 +171,8 @@ class World:
         self._elapse()
 
     def _elapse(self) -> None:
+        if not self._timers:
+            return
         due = sorted((timer for timer in self._timers if timer.at <= self.time), key=lambda timer: timer.at)
         self._timers = [timer for timer in self._timers if timer.at > self.time]
         for timer in due:
@@ -167,7 +180,14 @@ class World:
             if timer.changes is None:
                 rows.pop(timer.name, None)
             elif timer.make or timer.name in rows:
-                rows.setdefault(timer.name, {"name": timer.name}).update(copy.deepcopy(dict(timer.changes)))
+                rows.setdefault(timer.name, {"name": timer.name}).update(copied(dict(timer.changes)))
+
+
+def copied(value: Any) -> Any:
+    """A deep copy of plain data."""
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, list) else value
 
 
 def _comparable(row: Row) -> Row:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from cloudml.errors import AnswerLost
-from cloudml.testing.conformance.rig import Process, Rig
+from cloudml.testing.conformance.rig import Rig
 from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, Scenario, schedules
 from cloudml.testing.killing import Points
 
@@ -27,14 +25,13 @@ def fail_at(number: int, kind: str) -> Points:
 
 def disturbed(rig: Rig, scenario: Scenario, kind: str) -> int:
     """Loses the connection at each point of that kind in turn; how many there were."""
-    points = Points()
-    scenario.begin(rig)
-    scenario.act(rig.process(points))
-    expected, log = rig.snapshot(), rig.world and rig.world.log
+    points, start = Points(), scenario.starts(rig)
+    alone = start()
+    scenario.act(alone.process(points))
+    expected, log = alone.snapshot(), alone.world and alone.world.log
     number = sum(point.startswith(kind) for point in points.passed)
     for nth in range(1, number + 1):
-        other = rig.fresh()
-        scenario.begin(other)
+        other = start()
         scenario.act(other.process(fail_at(nth, kind)))
         assert other.snapshot() == expected, f"{kind} {nth} of {number}"
         assert (other.world and other.world.log) == log, f"{kind} {nth} of {number}"
@@ -71,11 +68,3 @@ class FaultsContract:
             process.apply("job", "fraud-1a2b3c4d-1", rig.job)
         assert len(process.sent) == 4, "the first time and three more"
         assert process.everything() == []
-
-
-def attempts(rig: Rig, act: Callable[[Process], None]) -> int:
-    """How many writes are tried, in a world where nothing goes wrong."""
-    assert rig.world
-    before = rig.world.attempts
-    act(rig.process())
-    return rig.world.attempts - before

@@ -40,7 +40,7 @@ class JobsContract:
         process = rig.process()
         job = process.apply("job", JOB, rig.job)
         assert list(process.provider.artifacts.list(f"{rig.stack}/runs/{JOB}")) or job.facts["model"]
-        have = process.apply("model", FAMILY, Model(from_=f"run:{JOB}"))
+        have = process.apply("model", FAMILY, Model.model_validate({"from": f"run:{JOB}"}))
         part = have.of("version")[0]
         assert part.phase is Phase.READY
         assert part.facts["uri"] == job.facts["model"]
@@ -60,7 +60,9 @@ class JobsContract:
         assert have
         assert have.phase is Phase.FAILED
         assert have.failure
-        assert have.failure.reason in str(pytest.raises(RunFailed, process.apply, "job", JOB, rig.failing).value)
+        with pytest.raises(RunFailed) as again:
+            process.apply("job", JOB, rig.failing)
+        assert have.failure.reason in str(again.value)
         assert len(process.sent) == 1, "what failed is never submitted again"
 
     def test_submitted_is_enough_if_nobody_waits(self, rig: Rig) -> None:

@@ -15,13 +15,12 @@ POINTS = "kill points"
 
 def walked(rig: Rig, scenario: Scenario) -> int:
     """Kills at each point in turn, goes on in a new process, compares with the world where nobody died."""
-    points = Points()
-    scenario.begin(rig)
-    scenario.act(rig.process(points))
-    expected, log = rig.snapshot(), rig.world and rig.world.log
+    points, start = Points(), scenario.starts(rig)
+    alone = start()
+    scenario.act(alone.process(points))
+    expected, log = alone.snapshot(), alone.world and alone.world.log
     for number, point in enumerate(points.passed, 1):
-        other = rig.fresh()
-        scenario.begin(other)
+        other = start()
         with pytest.raises(Killed):
             scenario.act(other.process(kill_at(number)))
         scenario.act(other.process())

@@ -12,10 +12,9 @@ from cloudml.specs import Endpoint
 from cloudml.spi import Repeat
 from cloudml.states import Phase
 from cloudml.testing.conformance.endpoints import hashed, runs, traffic
-from cloudml.testing.conformance.rig import Content, Process, Rig, summary
+from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig, summary
 from cloudml.testing.conformance.scenarios import (
     ENDPOINT,
-    FAMILY,
     JOB,
     SCENARIOS,
     Scenario,
@@ -51,7 +50,7 @@ class Turns:
             self._wait(who)
             try:
                 works[who]()
-            except Exception as error:  # handed to the test, which knows what may be raised
+            except Exception as error:  # noqa: BLE001 - handed to the test, which knows what may be raised
                 raised[who] = error
             finally:
                 with self._changed:
@@ -90,16 +89,8 @@ def both(rig: Rig, rhythm: Sequence[int], *acts: Callable[[Process], object]) ->
     return turns.run(lambda: acts[0](first), lambda: acts[1](second))
 
 
-def alone(rig: Rig, scenario: Scenario) -> object:
-    """What one process makes of it."""
-    other = rig.fresh()
-    scenario.begin(other)
-    scenario.act(other.process())
-    return summary(other.process().everything())
-
-
 def _applied(want: Endpoint) -> Step:
-    return lambda process: process.apply("endpoint", ENDPOINT, want) and None
+    return lambda process: process.apply("endpoint", ENDPOINT, want)
 
 
 def _made_anew(process: Process) -> Callable[[], object]:
@@ -107,34 +98,39 @@ def _made_anew(process: Process) -> Callable[[], object]:
 
 
 def _championed(content: Content) -> Step:
-    return lambda process: process.register(content, alias="champion") and None
+    return lambda process: process.register(content, alias="champion")
 
 
 class RacesContract:
     @pytest.mark.parametrize("name", SAME)
     def test_the_same_want_twice_at_once_is_harmless(self, rig: Rig, name: str) -> None:
-        expected = alone(rig, SCENARIOS[name])
+        start = SCENARIOS[name].starts(rig)
+        alone = start()
+        SCENARIOS[name].act(alone.process())
+        expected = summary(alone.process().everything())
         for rhythm in RHYTHMS:
-            other = rig.fresh()
-            SCENARIOS[name].begin(other)
+            other = start()
             raised = both(other, rhythm, SCENARIOS[name].act, SCENARIOS[name].act)
             assert raised == [None, None], rhythm
             assert summary(other.process().everything()) == expected, rhythm
 
     @pytest.mark.parametrize("before", [registered, serving])
-    def test_different_wants_end_with_one_of_them(self, rig: Rig, before: Callable[[Process], None]) -> None:
-        """The loser is told of the conflict, or was done before the other began; what serves is never a mixture."""
-        for rhythm in RHYTHMS:
-            other = rig.fresh()
-            third = Content(other.models[0].source.with_name("third"))
-            third.source.write_bytes(b"model three")
-            process = other.process()
+    def test_different_wants_end_with_one_of_them(self, rig: Rig, before: Step) -> None:
+        """Who loses is told of the conflict, or was done before; what serves is never a mixture, and goes on from there."""
+        third = Content(rig.models[0].source.with_name("third"))
+        third.source.write_bytes(b"model three")
+        contents = (rig.models[1], third)
+
+        def prepared(process: Process) -> None:
             before(process)
             process.register(third)
-            contents = (other.models[1], third)
+
+        start = Scenario(lambda process: None, prepared).starts(rig)
+        for rhythm in RHYTHMS:
+            other = start()
+            process = other.process()
             raised = both(other, rhythm, *(_applied(single(content)) for content in contents))
             assert all(error is None or isinstance(error, Conflict) for error in raised), (rhythm, raised)
-            assert None in raised, (rhythm, raised)
             assert traffic(process) == {"blue": 100}
             hashes = {hashed(content): single(content) for content in contents}
             winner = hashes[runs(process)["blue"] or ""]
@@ -143,9 +139,9 @@ class RacesContract:
             assert process.ask(ENDPOINT)
 
     def test_an_apply_and_a_delete_at_once_end_with_one_of_them(self, rig: Rig) -> None:
+        start = SCENARIOS["endpoint-replaced"].starts(rig)
         for rhythm in RHYTHMS:
-            other = rig.fresh()
-            SCENARIOS["endpoint-replaced"].begin(other)
+            other = start()
             raised = both(
                 other, rhythm, SCENARIOS["endpoint-replaced"].act, lambda process: process.delete("endpoint", ENDPOINT)
             )
@@ -154,9 +150,9 @@ class RacesContract:
             assert [state.key.kind for state in other.process().everything()] == ["model"]
 
     def test_two_aliases_at_once_end_with_one_of_them(self, rig: Rig) -> None:
+        start = Scenario(lambda process: None, registered).starts(rig)
         for rhythm in RHYTHMS:
-            other = rig.fresh()
-            registered(other.process())
+            other = start()
             raised = both(other, rhythm, *(_championed(each) for each in other.models))
             assert all(error is None or isinstance(error, CloudmlError) for error in raised), (rhythm, raised)
             have = other.process().state("model", FAMILY)

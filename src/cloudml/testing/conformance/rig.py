@@ -44,11 +44,12 @@ class Content:
 
 @dataclass(frozen=True)
 class Rig:
-    """A provider and what to ask of it; ``fresh`` gives the same in an empty world.
+    """A provider and what to ask of it; ``fresh`` gives the same in an empty world, ``fork`` in a copy.
 
     ``models`` answer differently to ``request``, ``broken`` loads nowhere; ``job`` ends well at once, ``failing`` ends
-    with an error, ``slow`` runs until it is cancelled or for some seconds. ``snapshot`` is all that there is, comparable
-    from run to run; ``world`` is set for the clouds in memory alone. ``expects_kills`` where a process may die anywhere.
+    with an error, ``slow`` runs until it is cancelled or for some seconds. ``snapshot`` is all that there is, to be
+    compared from run to run; ``world`` is set for the clouds in memory alone. ``expects_kills`` where a process may
+    die anywhere.
     """
 
     plugin: Plugin
@@ -66,6 +67,7 @@ class Rig:
     timeout: float = 3600.0
     expects_kills: bool = True
     world: World | None = None
+    fork: Callable[[], Rig] | None = None
 
     def process(self, points: Points | None = None, **more: Any) -> Process:
         """A new process with a connection of its own."""

@@ -12,7 +12,7 @@ from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig
 JOB = "fraud-1a2b3c4d-1"
 ENDPOINT = "fraud-api"
 MONITOR = "fraud-api-drift"
-Step = Callable[[Process], None]
+Step = Callable[[Process], object]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,19 @@ class Scenario:
         process = rig.process()
         process.upload(*rig.models, rig.broken)
         self.before(process)
+
+    def starts(self, rig: Rig) -> Callable[[], Rig]:
+        """Gives a world in which the scenario can be acted, again and again; copied where worlds can be."""
+        if rig.fork:
+            self.begin(rig)
+            return rig.fork
+
+        def begun() -> Rig:
+            other = rig.fresh()
+            self.begin(other)
+            return other
+
+        return begun
 
 
 def single(content: Content) -> Endpoint:
@@ -93,41 +106,37 @@ def destroyed(process: Process) -> None:
 
 SCENARIOS: Mapping[str, Scenario] = {
     "job-run": Scenario(done),
-    "job-cancelled": Scenario(lambda process: process.cancel("job", JOB) and None, running),
+    "job-cancelled": Scenario(lambda process: process.cancel("job", JOB), running),
     "job-deleted-while-running": Scenario(lambda process: process.delete("job", JOB), running),
-    "model-registered": Scenario(lambda process: process.register(process.rig.models[0], alias="champion") and None),
+    "model-registered": Scenario(lambda process: process.register(process.rig.models[0], alias="champion")),
     "alias-moved": Scenario(
-        lambda process: process.register(process.rig.models[1], alias="champion") and None,
-        lambda process: process.register(process.rig.models[0], alias="champion") and None,
+        lambda process: process.register(process.rig.models[1], alias="champion"),
+        lambda process: process.register(process.rig.models[0], alias="champion"),
     ),
     "family-deleted": Scenario(lambda process: process.delete("model", FAMILY), registered),
     "endpoint-created": Scenario(
-        lambda process: process.apply("endpoint", ENDPOINT, single(process.rig.models[0])) and None, registered
+        lambda process: process.apply("endpoint", ENDPOINT, single(process.rig.models[0])), registered
     ),
     "endpoint-replaced": Scenario(replaced, serving),
     "endpoint-replaced-twice": Scenario(
-        lambda process: process.apply("endpoint", ENDPOINT, single(process.rig.models[0])) and None, replaced_once
+        lambda process: process.apply("endpoint", ENDPOINT, single(process.rig.models[0])), replaced_once
     ),
-    "deployment-added": Scenario(
-        lambda process: process.apply("endpoint", ENDPOINT, double(process.rig, 90)) and None, serving
-    ),
-    "weights-moved": Scenario(
-        lambda process: process.apply("endpoint", ENDPOINT, double(process.rig, 50)) and None, sharing
-    ),
+    "deployment-added": Scenario(lambda process: process.apply("endpoint", ENDPOINT, double(process.rig, 90)), serving),
+    "weights-moved": Scenario(lambda process: process.apply("endpoint", ENDPOINT, double(process.rig, 50)), sharing),
     "deployment-removed": Scenario(put_back, sharing),
     "endpoint-deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), sharing),
     "whole": Scenario(whole),
     "destroyed": Scenario(destroyed, whole),
 }
 SCHEDULES: Mapping[str, Scenario] = {
-    "schedule-created": Scenario(lambda process: process.apply("monitor", MONITOR, watch(0.2)) and None),
+    "schedule-created": Scenario(lambda process: process.apply("monitor", MONITOR, watch(0.2))),
     "schedule-changed": Scenario(
-        lambda process: process.apply("monitor", MONITOR, watch(0.5)) and None,
-        lambda process: process.apply("monitor", MONITOR, watch(0.2)) and None,
+        lambda process: process.apply("monitor", MONITOR, watch(0.5)),
+        lambda process: process.apply("monitor", MONITOR, watch(0.2)),
     ),
     "schedule-deleted": Scenario(
         lambda process: process.delete("monitor", MONITOR),
-        lambda process: process.apply("monitor", MONITOR, watch(0.2)) and None,
+        lambda process: process.apply("monitor", MONITOR, watch(0.2)),
     ),
 }
 
