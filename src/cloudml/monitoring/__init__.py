@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cloudml.monitoring.csv_file import read_csv
     from cloudml.monitoring.features import Feature, Kind
     from cloudml.monitoring.profile import Baseline, Profile
-    from cloudml.monitoring.report import FeatureReport, Finding, Report, Verdict
+    from cloudml.monitoring.report import FeatureReport, Finding, Report, Verdict, report_from_json
+    from cloudml.monitoring.run import Comparison, compare
 
 _HOME = {
     "Baseline": "profile",
@@ -31,6 +32,9 @@ _HOME = {
     "Finding": "report",
     "Report": "report",
     "Verdict": "report",
+    "report_from_json": "report",
+    "Comparison": "run",
+    "compare": "run",
     "Traffic": "captured",
     "rows_from_records": "captured",
     "traffic_from_records": "captured",
@@ -38,6 +42,7 @@ _HOME = {
 
 __all__ = [
     "Baseline",
+    "Comparison",
     "Encoded",
     "Feature",
     "FeatureReport",
@@ -49,7 +54,9 @@ __all__ = [
     "Traffic",
     "Verdict",
     "check",
+    "compare",
     "read_csv",
+    "report_from_json",
     "rows_from_records",
     "traffic_from_records",
 ]

@@ -9,7 +9,7 @@ where chance alone decides, 0.31 % (worst 0.75 %).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from cloudml.errors import ConfigError
@@ -91,18 +91,22 @@ def check(
     *,
     traffic: Traffic | None = None,
     false_alarm_rate: float = FALSE_ALARM_RATE,
+    not_captured: Collection[str] = (),
 ) -> Report:
     """Compare a window's profile with its baseline.
 
     Below ``min_samples`` rows there is no verdict; a feature with fewer values present is judged by its rates only.
     ``traffic`` adds latency and error rate, and lets thresholds on them be findings (plain crossings, no test).
+    ``not_captured`` names features that were left out on purpose (redacted): missing in every row, they are shown as
+    not captured instead of judged; missing in some, their missing rate is not judged. Any other feature that is
+    missing in every row is a finding: an input that broke looks the same, and must not be taken for a redacted one.
     :raises ConfigError: an unknown statistic, or a profile that was counted on another baseline.
     """
     if profile.baseline != baseline.profile.baseline:
         raise ConfigError("this profile was counted on another baseline")
     limits = thresholds if isinstance(thresholds, Thresholds) else Thresholds(thresholds)
     judged = profile.samples >= min_samples
-    found, tests = _measure(baseline, profile, limits, min_samples)
+    found, tests = _measure(baseline, profile, limits, min_samples, not_captured)
     alarms = _alarms(tests, false_alarm_rate) if judged else []
     findings = [_finding(baseline, profile, test) for test in alarms]
     findings += _service_findings(traffic, limits) if judged else []
@@ -111,30 +115,41 @@ def check(
         verdict=Verdict.DRIFT if findings else Verdict.OK if judged else Verdict.TOO_FEW,
         findings=tuple(findings),
         features=tuple(
-            _feature_report(baseline, profile, feature, found[feature.name], feature.name in drifted)
+            _feature_report(baseline, profile, feature, found.get(feature.name), feature.name in drifted)
             for feature in baseline.features
         ),
         samples=profile.samples,
         min_samples=min_samples,
         false_alarm_rate=false_alarm_rate,
-        window=traffic.window if traffic else None,
-        latency=traffic.latency if traffic else None,
-        error_rate=traffic.error_rate if traffic else None,
+        thresholds=dict(limits),
+        reference_samples=baseline.samples,
+        **_service(traffic),
     )
 
 
+def _service(traffic: Traffic | None) -> dict[str, Any]:
+    if traffic is None:
+        return {}
+    fields = ("window", "latency", "error_rate", "malformed", "requests", "errors")
+    return {name: getattr(traffic, name) for name in fields}
+
+
 def _measure(
-    baseline: Baseline, profile: Profile, limits: Thresholds, min_samples: int
+    baseline: Baseline, profile: Profile, limits: Thresholds, min_samples: int, not_captured: Collection[str]
 ) -> tuple[dict[str, measures.Measures], list[_Test]]:
     """Every feature's measures, and those of them that have a threshold and samples enough to be judged by it."""
     found: dict[str, measures.Measures] = {}
     tests: list[_Test] = []
     for feature in baseline.features:
         reference, window = baseline.profile.counts[feature.name], profile.counts[feature.name]
+        if feature.name in not_captured and window.missing == window.samples:
+            continue
         drift = measures.drift(feature, reference, window)
         quality = measures.quality(feature, reference, window)
         found[feature.name] = {**drift, **quality}
-        testable = found[feature.name] if window.present >= min_samples else quality
+        testable = dict(found[feature.name] if window.present >= min_samples else quality)
+        if feature.name in not_captured:
+            testable.pop("missing_rate", None)
         tests += [_Test(feature, name, testable[name], limits[name]) for name in limits if name in testable]
     return found, tests
 
@@ -153,7 +168,9 @@ def _finding(baseline: Baseline, profile: Profile, test: _Test) -> Finding:
     name, measure = test.feature.name, test.measure
     reference, window = baseline.profile.counts[name], profile.counts[name]
     over = f"{name}: {test.statistic} {measure.value:.3g} over {test.limit:.3g}"
-    if test.statistic in QUALITY_STATISTICS:
+    if test.statistic == "missing_rate" and window.missing == window.samples:
+        detail = ": missing in every row, so not sent or not captured"
+    elif test.statistic in QUALITY_STATISTICS:
         detail = f" (baseline {measure.baseline:.3g})" if measure.baseline else _examples(window, test.statistic)
     else:
         detail = _change(test.feature, reference, window)
@@ -194,19 +211,21 @@ def _service_findings(traffic: Traffic | None, limits: Thresholds) -> list[Findi
 
 
 def _feature_report(
-    baseline: Baseline, profile: Profile, feature: Feature, found: measures.Measures, drifted: bool
+    baseline: Baseline, profile: Profile, feature: Feature, found: measures.Measures | None, drifted: bool
 ) -> FeatureReport:
     reference, window = baseline.profile.counts[feature.name], profile.counts[feature.name]
     means: dict[str, float | None] = {}
     match feature, reference, window:
         case NumericFeature(), NumericCounts(), NumericCounts():
             means = {"mean": window.mean(feature), "reference_mean": reference.mean(feature)}
+    measured = found or {}
     return FeatureReport(
         name=feature.name,
         kind=str(feature.kind),
         samples=window.present,
-        statistics={name: measure.value for name, measure in found.items()},
+        statistics={name: measure.value for name, measure in measured.items()},
         drifted=drifted,
-        p_values={name: measure.p_value for name, measure in found.items()},
+        p_values={name: measure.p_value for name, measure in measured.items()},
+        captured=found is not None,
         **means,
     )

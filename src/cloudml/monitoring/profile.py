@@ -26,9 +26,9 @@ from cloudml.monitoring.columns import (
 from cloudml.monitoring.counts import Counts, count, count_categories, count_numbers, counts_from_json, merged
 from cloudml.monitoring.csv_file import read_csv
 from cloudml.monitoring.features import Feature, feature_from_json, freeze_categories, freeze_numbers
+from cloudml.monitoring.predictions import PREDICTION, are_classes, is_prediction, prediction_columns
 
 SCHEMA_VERSION = 1
-PREDICTION = "prediction"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class Baseline:
 
         ``rows``: sequence of sequences or of mappings, 2-D array, mapping of columns, or DataFrame. Text and boolean
         columns, and those named in ``categorical``, are categorical; ``target`` is left out; ``predictions`` (one per
-        row, or one row of several) become the pseudo features ``prediction`` or ``prediction[0], prediction[1], …``.
+        row, or one row of several) become the pseudo features ``prediction`` or ``prediction[0], prediction[1], …``,
+        categorical where they are text or few distinct whole numbers.
         :raises ConfigError: no rows, ragged rows, or a name that is no column.
         """
         found = columns(rows, names)
@@ -97,7 +98,11 @@ class Baseline:
         samples = max(map(length, found.values()), default=0)
         if samples == 0:
             raise ConfigError("a baseline needs at least one row and one feature")
-        found |= _prediction_columns(predictions, samples, found)
+        answers = prediction_columns(predictions, samples)
+        if clash := answers.keys() & found.keys():
+            raise ConfigError(f"a column is named {clash.pop()!r}, which is kept for the model's predictions")
+        asked |= {name for name, column in answers.items() if are_classes(column, len(answers) == 1)}
+        found |= answers
         frozen = [_freeze(name, column, name in asked) for name, column in found.items()]
         features = tuple(feature for feature, _ in frozen)
         counts = {feature.name: counted for feature, counted in frozen}
@@ -121,7 +126,11 @@ class Baseline:
     @property
     def names(self) -> tuple[str, ...]:
         """The input features, without predictions."""
-        return tuple(feature.name for feature in self.features if not _is_prediction(feature.name))
+        return tuple(feature.name for feature in self.features if not is_prediction(feature.name))
+
+    @property
+    def _all_names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
 
     @cached_property
     def predicts(self) -> bool:
@@ -144,7 +153,7 @@ class Baseline:
             found = dict(zip(self.names, found.values(), strict=True))
         samples = max(map(length, found.values()), default=0)
         if self.predicts and predictions is not None:
-            found |= _prediction_columns(predictions, samples, {})
+            found |= prediction_columns(predictions, samples, [name for name in self._all_names if is_prediction(name)])
         absent = [None] * samples
         counts = {feature.name: count(feature, found.get(feature.name, absent)) for feature in self.features}
         return Profile(self.profile.baseline, samples, counts)
@@ -175,31 +184,6 @@ def _freeze(name: str, column: Column, categorical: bool) -> tuple[Feature, Coun
     parsed = numbers(column)
     scaled = freeze_numbers(name, finite(parsed.values))
     return scaled, count_numbers(scaled, parsed, length(column))
-
-
-def _prediction_columns(predictions: Any, samples: int, taken: Mapping[str, Column]) -> dict[str, Column]:
-    """One column named ``prediction``, or one per output of a model that has several."""
-    if predictions is None:
-        return {}
-    if isinstance(predictions, np.ndarray):
-        nested = predictions.ndim > 1
-    else:
-        predictions = list(predictions)
-        nested = bool(predictions) and isinstance(predictions[0], (list, tuple, np.ndarray))
-    if nested:
-        outputs: list[Column] = list(columns(predictions).values())
-    else:
-        outputs = [predictions]
-    found = {PREDICTION if len(outputs) == 1 else f"{PREDICTION}[{at}]": output for at, output in enumerate(outputs)}
-    if clash := found.keys() & taken.keys():
-        raise ConfigError(f"a column is named {clash.pop()!r}, which is kept for the model's predictions")
-    if any(length(output) != samples for output in outputs):
-        raise ConfigError(f"{length(outputs[0])} predictions for {samples} rows")
-    return found
-
-
-def _is_prediction(name: str) -> bool:
-    return name == PREDICTION or name.startswith(PREDICTION + "[")
 
 
 def _has_names(rows: Any) -> bool:

@@ -17,7 +17,10 @@ def table(report: Report) -> str:
     if len(report.reasons) > REASONS_SHOWN:
         lines.append(f"  … and {len(report.reasons) - REASONS_SHOWN} more")
     lines += _service(report)
-    cells = [HEADINGS, *(_cells(feature, report) for feature in sorted(report.features, key=_severity))]
+    cells = [
+        HEADINGS,
+        *(_cells(feature, report) for feature in sorted(report.features, key=lambda feature: feature.severity)),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines.append("")
     for row in cells:
@@ -46,11 +49,10 @@ def _service(report: Report) -> list[str]:
     parts = [f"{name} {value:.1f} ms" for name, value in (report.latency or {}).items()]
     if report.error_rate is not None:
         parts.append(f"errors {report.error_rate:.2%}")
-    return [f"  latency and errors: {', '.join(parts)}"] if parts else []
-
-
-def _severity(feature: FeatureReport) -> tuple[bool, float, str]:
-    return not feature.drifted, -feature.statistics.get("psi", 0.0), feature.name
+    lines = [f"  latency and errors: {', '.join(parts)}"] if parts else []
+    if report.malformed:
+        lines.append(f"  malformed: {report.malformed} captured rows do not fit the baseline and were left out")
+    return lines
 
 
 def _cells(feature: FeatureReport, report: Report) -> tuple[str, ...]:
@@ -59,4 +61,6 @@ def _cells(feature: FeatureReport, report: Report) -> tuple[str, ...]:
         means = f"{feature.reference_mean:.4g} → {feature.mean:.4g}"
     values = [f"{feature.statistics[name]:.3g}" if name in feature.statistics else "-" for name in COLUMNS]
     verdict = "DRIFT" if feature.drifted else "-" if report.verdict is Verdict.TOO_FEW else "ok"
+    if not feature.captured:
+        verdict = "not captured"
     return (feature.name, feature.kind, str(feature.samples), *values, means or "-", verdict)
