@@ -13,7 +13,7 @@ from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
 from cloudml.errors import ConfigError, NotFound
 from cloudml.events import Events
-from cloudml.reconcile import Run, look, reconcile
+from cloudml.reconcile import Run, label, look, present, reconcile
 from cloudml.specs import MUTABLE, Endpoint, Model, Monitor, Spec, TrainingJob, document, hash8, spec_hash
 from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until
 from cloudml.states import Key, Part, State
@@ -71,8 +71,7 @@ class Session:
         if len(run_id) > LONGEST_ID:
             raise ConfigError(f"the run id {run_id} has {len(run_id)} characters; {LONGEST_ID} are allowed")
         key = Key("job", run_id, self.stack)
-        labels = self._labels(key, planned, name=name)
-        return Pursuit(self.provider.jobs, Goal(key, planned, labels=labels), (*contents, self._document(planned)))
+        return Pursuit(self.provider.jobs, present(key, planned, None), (*contents, self._document(planned)))
 
     def attempts(self, base: str) -> list[int]:
         """The attempts of a run that are observed, by their numbers."""
@@ -89,7 +88,7 @@ class Session:
         sidecar = Content(
             sidecars.key(self.stack, family, digest), lambda: sidecars.build(family, digest, spec, planned, facts())
         )
-        goal = Goal(key, planned, labels=self._labels(key, planned))
+        goal = present(key, planned, None)
         return Pursuit(self.provider.models, goal, (*contents, sidecar, self._document(planned)))
 
     def endpoint(
@@ -106,8 +105,7 @@ class Session:
         planned = spec.model_copy(update={"deployments": deployments, "monitor": None})
         key = Key("endpoint", name, self.stack)
         have = self.provider.endpoints.observe(key, planned)
-        labels = self._labels(key, planned, previous=have)
-        goal = Goal(key, planned, labels=labels, references={named[each]: found[each] for each in found})
+        goal = present(key, planned, have, {named[each]: found[each] for each in found})
         return Pursuit(self.provider.endpoints, goal, (self._document(planned),))
 
     def monitor(self, endpoint: str, spec: Monitor) -> Pursuit[Any]:
@@ -117,8 +115,7 @@ class Session:
         stored = artifacts.document(self.monitor_key(endpoint), document(planned), changes=True)
         if spec.schedule and self.provider.monitors is not None:
             key = Key("monitor", endpoint, self.stack)
-            goal = Goal(key, planned, labels=self._labels(key, planned))
-            return Pursuit(self.provider.monitors, goal, (stored,))
+            return Pursuit(self.provider.monitors, present(key, planned, None), (stored,))
         return self._content(stored)
 
     def absent(self, kind: Kind[Any], key: Key) -> Pursuit[Any]:
@@ -215,36 +212,13 @@ class Session:
         contents.append(content)
         return planned
 
-    def _labels(
-        self, key: Key, planned: Spec, name: str | None = None, previous: State | None = None
-    ) -> Mapping[str, str]:
-        """The labels of a resource; ``cloudml-prev`` is what an endpoint was before it became what it is to be."""
-        labels = {
-            "cloudml-stack": key.stack,
-            "cloudml-kind": key.kind,
-            "cloudml-name": name or key.name,
-            "cloudml-id": key.name,
-            "cloudml-hash": _label(planned),
-        }
-        if previous:
-            was = previous.labels.get("cloudml-hash")
-            before = was if was != labels["cloudml-hash"] else previous.labels.get("cloudml-prev")
-            labels |= {"cloudml-prev": before} if before else {}
-        return labels
-
     def _document(self, planned: Spec) -> Content:
         kind = next(kind for kind, spec in SPECS.items() if type(planned) is spec)
         leave_out = frozenset() if isinstance(planned, Endpoint) else MUTABLE[type(planned)]
-        return artifacts.document(self._spec_key(_label(planned)), {"kind": kind, "spec": document(planned, leave_out)})
+        return artifacts.document(self._spec_key(label(planned)), {"kind": kind, "spec": document(planned, leave_out)})
 
     def _spec_key(self, label: str) -> str:
         return f"{self.stack}/specs/{label}.json"
-
-
-def _label(planned: Spec) -> str:
-    """The name of a spec's document: the hash of what runs; for an endpoint, also that of the whole."""
-    runs = spec_hash(planned)
-    return f"{runs}-{hash8(document(planned))}" if isinstance(planned, Endpoint) else runs
 
 
 def _choose(versions: Sequence[Part], mark: str, which: str) -> Part | None:

@@ -1,0 +1,255 @@
+"""Many resources over the three clouds in memory: plan, apply, prune, destroy, and a kill at every point of apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudml import plan as planning
+from cloudml.artifacts import KIND
+from cloudml.client import Client, connect_plugin
+from cloudml.errors import ConfigError, Conflict, GateFailed, RunFailed, Unsupported
+from cloudml.events import Event, Happened
+from cloudml.specs import Endpoint, Model, Monitor, TrainingJob
+from cloudml.spi import Artifacts, Call, Caller, Later, Provider
+from cloudml.testing.clouds import CLOUDS
+from cloudml.testing.conformance.kills import POINTS
+from cloudml.testing.killing import Killed, Points, Watched, kill_at
+from cloudml.testing.world import World
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A project as a file would give it."""
+
+    name: str = "shop"
+    jobs: Mapping[str, TrainingJob] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+
+
+@dataclass
+class WatchedArtifacts:
+    """An artifact store whose process passes points at each write."""
+
+    inner: Artifacts
+    points: Points
+
+    def put(self, key: str, source: Path | bytes) -> str:
+        self.points.at("before put")
+        uri = self.inner.put(key, source)
+        self.points.at("taken put")
+        return uri
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@dataclass
+class Shop:
+    """One in-memory cloud, a source folder, and processes that connect to it."""
+
+    cloud: str
+    source: Path
+    world: World = field(default_factory=World)
+    heard: list[Event] = field(default_factory=list)
+
+    def client(self, stack: str = "shop-test", points: Points | None = None) -> Client:
+        plugin = CLOUDS[self.cloud](self.world)
+        if points:
+            plugin = replace(plugin, connect=watched(plugin.connect, points))
+        listeners = [self.heard.append, *([points.heard] if points else [])]
+        return connect_plugin(plugin, stack, listeners, clock=self.world.clock)
+
+    def wanted(self, command: str = "train", gates: tuple[str, ...] = ("accuracy >= 0.5",)) -> Wanted:
+        job = TrainingJob(command=command, source=str(self.source))
+        model = Model.model_validate(
+            {"from": "jobs.train", "sample_input": [[1.0]], "gates": gates, "alias": "champion"}
+        )
+        endpoint = Endpoint(model="fraud@champion", capture=1.0, monitor=Monitor(drift={"psi": 0.3}))
+        return Wanted("shop", {"train": job}, {"fraud": model}, {"fraud-api": endpoint})
+
+    @property
+    def sent(self) -> list[Call]:
+        return [event.call for event in self.heard if event.what is Happened.SENDING and event.call]
+
+
+def watched(connect: Callable[[Any, Caller], Provider], points: Points) -> Callable[[Any, Caller], Provider]:
+    def opened(config: Any, caller: Caller) -> Provider:
+        provider: Any = connect(config, caller)
+        kinds = {kind: Watched(getattr(provider, kind), points) for kind in ("jobs", "models", "endpoints")}
+        made: Provider = replace(provider, **kinds, artifacts=WatchedArtifacts(provider.artifacts, points))
+        return made
+
+    return opened
+
+
+@pytest.fixture(params=sorted(CLOUDS))
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "train.py").write_text("print('trained')")
+    return Shop(request.param, source)
+
+
+def without_later(value: Any, like: Any) -> Any:
+    """A planned document with its Laters filled in from what was sent."""
+    if isinstance(value, Later):
+        return like
+    if isinstance(value, Mapping) and isinstance(like, Mapping):
+        return {key: without_later(each, like.get(key)) for key, each in value.items()}
+    if isinstance(value, list | tuple) and isinstance(like, Iterable) and not isinstance(like, str):
+        return [without_later(one, other) for one, other in zip(value, like, strict=False)]
+    return value
+
+
+def test_what_was_planned_is_what_is_sent(shop: Shop) -> None:
+    planned = [call for step in planning.plan(shop.client(), shop.wanted()).steps for call in step.calls]
+    assert not shop.sent
+    planning.apply(shop.client(), shop.wanted())
+    assert [(call.operation, call.why) for call in shop.sent] == [(call.operation, call.why) for call in planned]
+    for call, sent in zip(planned, shop.sent, strict=True):
+        assert without_later(call.document, sent.document) == without_later(sent.document, sent.document)
+    assert not planning.plan(shop.client(), shop.wanted()).changes
+    endpoint = shop.client().endpoints.get("fraud-api")
+    assert len(endpoint.predict([[1.0], [2.0]])) == 2
+    assert endpoint.monitor().spec == Monitor(endpoint="fraud-api", drift={"psi": 0.3})
+
+
+def test_a_kill_at_every_point_of_apply(shop: Shop, record_property: Callable[[str, object], None]) -> None:
+    points = Points()
+    planning.apply(shop.client(points=points), shop.wanted())
+    expected, log = shop.world.snapshot(), list(shop.world.log)
+    for number, point in enumerate(points.passed, 1):
+        other = Shop(shop.cloud, shop.source)
+        with pytest.raises(Killed):
+            planning.apply(other.client(points=kill_at(number)), other.wanted())
+        planning.apply(other.client(), other.wanted())
+        assert other.world.snapshot() == expected, f"killed at point {number}: {point}"
+        assert other.world.log == log, f"killed at point {number}: {point}"
+    record_property(POINTS, len(points.passed))
+    assert len(points.passed) > 40
+
+
+def test_a_failed_run_stops_there_until_it_is_asked_for_again(shop: Shop) -> None:
+    with pytest.raises(RunFailed) as failed:
+        planning.apply(shop.client(), shop.wanted("fail"))
+    assert "--rerun train" in (failed.value.hint or "")
+    with pytest.raises(RunFailed):
+        planning.apply(shop.client(), shop.wanted("fail"))
+    assert len(shop.client().jobs.list()) == 1
+    assert not shop.client().models.list()
+    with pytest.raises(RunFailed):
+        planning.apply(shop.client(), shop.wanted("fail"), rerun=["train"])
+    assert [state.key.name[-2:] for state in shop.client().jobs.list()] == ["-1", "-2"]
+    with pytest.raises(ConfigError, match="no such job"):
+        planning.apply(shop.client(), shop.wanted(), rerun=["trian"])
+
+
+def test_a_gate_that_fails_registers_and_deploys_nothing(shop: Shop) -> None:
+    with pytest.raises(GateFailed, match=r"accuracy is 0\.9"):
+        planning.apply(shop.client(), shop.wanted(gates=("accuracy > 0.9",)))
+    assert not shop.client().models.list()
+    assert not shop.client().endpoints.list()
+
+
+def test_a_new_model_replaces_the_old_one_and_rollback_brings_it_back(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    client = shop.client()
+    before = client.endpoints.get("fraud-api").predict([[1.0]])
+    planning.apply(client, shop.wanted("train --more"))
+    endpoint = client.endpoints.get("fraud-api")
+    after = endpoint.predict([[1.0]])
+    assert after != before
+    assert len(client.models.versions("fraud")) == 2
+    assert client.models.get("fraud@champion").version == client.models.get("fraud").version
+    assert endpoint.rollback().predict([[1.0]]) == before
+    assert endpoint.rollback().predict([[1.0]]) == after
+
+
+def test_traffic_is_shared_and_shifted(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    client = shop.client()
+    first = client.models.get("fraud@champion")
+    planning.apply(client, shop.wanted("train --more"))
+    endpoint = client.endpoints.get("fraud-api").deploy(first, "green", traffic={"blue": 90, "green": 10})
+    assert dict(endpoint.state.facts["traffic"]) == {"blue": 90, "green": 10}
+    answers = [endpoint.predict([[1.0]])[0] for _ in range(100)]
+    assert sorted(answers.count(answer) for answer in set(answers)) == [10, 90]
+    assert dict(endpoint.shift({"blue": 50, "green": 50}).state.facts["traffic"]) == {"blue": 50, "green": 50}
+    with pytest.raises(ConfigError, match="sums to 80"):
+        endpoint.shift({"blue": 80})
+
+
+def test_an_alias_moves(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    planning.apply(shop.client(), shop.wanted("train --more"))
+    models = shop.client().models
+    old = next(each for each in models.versions("fraud") if "champion" not in each.aliases)
+    assert models.alias("fraud", "champion", old.version).version == old.version
+    assert models.get("fraud@champion").hash == old.hash
+    assert planning.plan(shop.client(), shop.wanted("train --more")).changes  # the file wants it elsewhere
+
+
+def test_what_left_the_file_is_named_and_deleted_only_when_asked(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    less = replace(shop.wanted(), endpoints={})
+    left = planning.apply(shop.client(), less).left
+    assert {(key.kind, key.name) for key in left} == {
+        ("endpoint", "fraud-api"),
+        (KIND, "shop-test/monitors/fraud-api.json"),
+    }
+    assert shop.client().endpoints.list()
+    plan = planning.plan(shop.client(), less, prune=True)
+    assert [call.effect.name for step in plan.steps for call in step.calls].count("DELETE") > 1
+    planning.apply(shop.client(), less, prune=True)
+    assert not shop.client().endpoints.list()
+    assert not shop.client().monitors.list()
+    assert shop.client().models.list()
+
+
+def test_destroy(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    other = shop.client("other-test")
+    other.train("elsewhere", command="train", wait=True)
+    planning.destroy(shop.client())
+    assert not shop.client().endpoints.list()
+    assert not shop.client().monitors.list()
+    assert shop.client().models.list()
+    planning.destroy(shop.client(), everything=True)
+    left = shop.world.snapshot()
+    assert "shop-test" not in str(left)
+    assert other.jobs.list()
+    assert not planning.destroy_plan(shop.client()).changes
+
+
+def test_another_stack_is_not_touched(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    for act in (planning.plan, planning.apply):
+        with pytest.raises(Conflict, match="shop-test"):
+            act(shop.client("rival-test"), shop.wanted())
+
+
+def test_train_always_makes_a_new_run(shop: Shop) -> None:
+    client = shop.client()
+    first, second = (client.train("daily", command="train", wait=True) for _ in range(2))
+    assert (first.id[-2:], second.id[-2:]) == ("-1", "-2")
+    assert first.metrics == {"accuracy": 0.9}
+    assert list(first.logs()) == ["$ train", "epoch 1"]
+    slow = client.train("daily", command="sleep")
+    slow.cancel()
+    with pytest.raises(RunFailed, match="cancelled"):
+        slow.wait()
+    slow.delete()
+    assert len(client.jobs.list()) == 2
+
+
+def test_what_a_cloud_cannot_do_is_refused_before_any_call(shop: Shop) -> None:
+    wanted = replace(shop.wanted(), jobs={"train": TrainingJob(command="train", spot=True, nodes=4)})
+    with pytest.raises(Unsupported, match=r"nodes: .*spot: "):
+        planning.apply(shop.client(), wanted)
+    assert shop.world.attempts == 0
