@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ class Runs:
     def __init__(self, home: Home, engine: Engine) -> None:
         self._home = home
         self._engine = engine
+        self._metrics: dict[str, tuple[int, dict[str, float]]] = {}
 
     def get(self, id: str) -> Run:
         """Raises NotFound."""
@@ -51,7 +54,7 @@ class Runs:
             id,
             record["cloudml"],
             status,
-            _metrics(output / "metrics.jsonl"),
+            self._last_values(id, output / "metrics.jsonl"),
             read(output / "failure.json") if status and status.state.ended and not done else None,
             model if done and (model / "cloudml-model.json").is_file() else None,
         )
@@ -69,7 +72,8 @@ class Runs:
         """
         folder = self._home.runs / id
         if read(folder / "job.json") is None:
-            self._prepare(id, request)
+            with contextlib.suppress(AlreadyExists):  # another process prepared it meanwhile: either may start it
+                self._prepare(id, request)
         record = read(folder / "job.json")
         if record is None or record["cloudml"]["spec"] != request["spec"]:
             raise AlreadyExists(f"job {id!r} exists already, and is another one")
@@ -127,11 +131,18 @@ class Runs:
         (draft / "job.json").write_bytes(encode({**job, "source": str(folder / "source"), "cloudml": kept}))
         self._home.publish(draft, folder)
 
-
-def _metrics(path: Path) -> dict[str, float]:
-    """The last value of every metric; a line that is still being written does not count."""
-    if not path.exists():
-        return {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
-    return {record["name"]: record["value"] for record in records if record["value"] is not None}
+    def _last_values(self, id: str, path: Path) -> dict[str, float]:
+        """The last value of every metric. Only what is new is read; a line that is still being written is not."""
+        if not path.exists():
+            return {}
+        offset, values = self._metrics.get(id, (0, {}))
+        with open(path, "rb") as file:
+            if file.seek(0, os.SEEK_END) < offset:  # another run of that id
+                offset, values = 0, {}
+            file.seek(offset)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        records = [json.loads(line) for line in whole.splitlines()]
+        values = values | {record["name"]: record["value"] for record in records if record["value"] is not None}
+        self._metrics[id] = (offset + len(whole), values)
+        return values

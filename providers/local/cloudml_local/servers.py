@@ -115,6 +115,7 @@ class Servers:
             "CLOUDML_PORT": str(OWN_PORT),
             "CLOUDML_READY_FILE": str(folder / "ready.json"),
             "CLOUDML_FAILURE_FILE": str(folder / "failure.json"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # a model's code is imported from the store, which nobody writes to
             **_signature(request["sidecar"]),
         }
         self._start(id, request["argv"], environment(own), folder, request["labels"])
@@ -238,12 +239,14 @@ class Servers:
             connection.close()
 
     def _last_words(self, status: TaskStatus) -> str:
-        """How a process ended, and the last line that it wrote if it ended by itself."""
+        """How a process ended, and the last that it said if it ended by itself."""
         reason = status.reason or status.state.value
         if not status.exit_code or status.exit_code > 128:
             return reason
         lines = self._engine.logs(status.task.id)[0].decode(errors="replace").strip().splitlines()
-        return f"{lines[-1]} ({reason})" if lines else reason
+        starts = [at for at, line in enumerate(lines) if line and not line[0].isspace()]  # a hint below is indented
+        said = "; ".join(line.strip() for line in lines[starts[-1] :]) if starts else ""
+        return f"{said.removeprefix('cloudml: ')} ({reason})" if said else reason
 
 
 def serve_argv(module: str, *words: str) -> list[str]:

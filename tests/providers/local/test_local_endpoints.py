@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,14 @@ def test_a_model_that_does_not_load_leaves_the_old_one_serving(client: Client, m
         client.deploy("sum-api", bad, timeout=TIMEOUT)
     client.deploy("sum-api", good, timeout=TIMEOUT)  # and the way back clears it away
     assert [part.phase for part in observed(client).of("deployment")] == [Phase.READY]
+
+
+def test_without_the_extra_it_says_what_to_install(client: Client, model: Write, tmp_path: Path) -> None:
+    (tmp_path / "httptools.py").write_text("raise ModuleNotFoundError('none', name='httptools')")
+    roots = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
+    version = client.models.register("sums", model())
+    with pytest.raises(RunFailed, match=r'serving needs httptools; pip install "cloudml-sdk\[serve\]"'):
+        client.deploy("sum-api", version, env={"PYTHONPATH": roots}, timeout=TIMEOUT)
 
 
 def test_no_request_is_lost_while_a_model_is_replaced(client: Client, model: Write) -> None:
