@@ -207,9 +207,9 @@ class Run:
         asked = f"{call.operation} {call.target} was answered, and is still needed ({call.why})"
         if refusal:
             error: CloudmlError = Conflict(f"{goal.key}: {refusal}", hint="somebody else may hold that name")
-        elif goal.present and have is not None and self._first is not None and _runs(have) == _runs(self._first):
+        elif have and self._went_back(goal, ours, have):
             error = RolledBack(f"{goal.key} went back to what ran before: {_reason(have)}", hint=asked)
-        elif call.fingerprint() in self._met or (goal.present and have and not _runs(have) <= (ours | {None})):
+        elif call.fingerprint() in self._met or (goal.present and have and not _runs(have) <= ours | {None}):
             error = Conflict(f"{goal.key} was changed by somebody else meanwhile", hint="apply again to put yours back")
         else:
             error = NotConverging(f"{goal.key}: {asked}")
@@ -226,6 +226,12 @@ class Run:
         operation: Operation | None = None,
     ) -> None:
         self.events.emit(Event(what, key, text, call, state, operation))
+
+    def _went_back(self, goal: Goal[Want], ours: frozenset[str], have: State) -> bool:
+        """Whether what an endpoint ran at the first look runs again, instead of what is wanted."""
+        if self._first is None or not isinstance(goal.want, specs.Endpoint):
+            return False
+        return _runs(have) == _runs(self._first) and not ours <= _runs(have)
 
     def _answer(self, mark: str, refusal: ProviderError | None) -> None:
         self.sent[mark] = refusal
