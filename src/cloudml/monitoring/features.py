@@ -13,6 +13,7 @@ from cloudml.monitoring.quantiles import quantiles
 
 DECILES = tuple(step / 10 for step in range(1, 10))
 CATEGORIES_KEPT = 1000
+LARGEST_SPREAD = 1.7e308  # beyond it, the inverse of the inverse overflows
 
 
 class Kind(StrEnum):
@@ -97,7 +98,7 @@ def freeze_numbers(name: str, finite: Floats) -> NumericFeature:
 
 def _scale(*spreads: float) -> float:
     """One over the first spread that is a positive number with a finite inverse, or 1."""
-    return next((1 / spread for spread in spreads if 1e-300 < spread < np.inf), 1.0)
+    return next((1 / spread for spread in spreads if 1e-300 < spread < LARGEST_SPREAD), 1.0)
 
 
 def freeze_categories(name: str, found: Categories) -> CategoricalFeature:

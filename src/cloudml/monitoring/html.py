@@ -12,6 +12,7 @@ from cloudml.monitoring.profile import Baseline, Profile
 from cloudml.monitoring.report import FeatureReport, Report, Verdict
 from cloudml.monitoring.shapes import Bars, Pairs, bars, pairs, quantile
 from cloudml.monitoring.summary import (
+    LONGEST_NAME,
     NAMES,
     badge,
     headline,
@@ -24,7 +25,7 @@ from cloudml.monitoring.summary import (
 )
 from cloudml.monitoring.svg import histogram, paired, spark
 from cloudml.monitoring.words import change
-from cloudml.monitoring.written import NOTHING, percent, text
+from cloudml.monitoring.written import NOTHING, percent, shortened, text
 
 REASONS_SHOWN = 6
 PLOTS_SHOWN = 12  # the others wait behind a line that opens
@@ -156,7 +157,7 @@ def _figure(feature: FeatureReport, report: Report, card: _Card, anchor: str) ->
     said = card.said or "Capture leaves this feature out, so there is nothing to compare."
     numbers = _numbers(feature, report)
     return (
-        f'<figure id="{anchor}"><h3>{text(feature.name)} {badge(feature, report)}</h3>'
+        f'<figure id="{anchor}"><h3>{text(shortened(feature.name, LONGEST_NAME))} {badge(feature, report)}</h3>'
         f"<figcaption>{text(said)}</figcaption>{card.plot}{numbers}</figure>"
     )
 
@@ -188,7 +189,8 @@ def _chance(p_value: float | None) -> str:
 
 def _method(report: Report) -> str:
     return (
-        "A feature changed if a statistic is over its limit and the difference is more than chance: p-values are held "
+        "A feature changed if a statistic is over its limit (▲) and the difference is more than chance; ≈ marks those "
+        "that are over it by no more than chance. p-values are held "
         f"against {report.false_alarm_rate * 100:g} % by Holm's procedure over all features and limits of this report. "
         f"At least {report.min_samples:,} rows are needed. Rates are compared by their increase over the reference's."
     )

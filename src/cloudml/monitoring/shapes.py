@@ -14,6 +14,7 @@ EXTREMES = (0.005, 0.995)  # beyond these the axis ends, unless the whole range 
 MUCH_MORE = 1.6
 LOG_FROM = 30.0  # upper extreme over median: beyond it a linear axis shows one bar
 TOP_CATEGORIES = 15
+LARGEST = 1e290  # beyond it there is no axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +46,17 @@ def quantile(feature: NumericFeature, counts: NumericCounts, share: float) -> fl
     rank = share * after[-1]
     at = int(np.searchsorted(after, rank))
     within = (rank - (after[at] - count[at])) / count[at]
-    found = float(lower[at] + within * (upper[at] - lower[at]))
+    found = float(lower[at] * (1 - within) + within * upper[at])
     return float(round(found)) if _whole(feature, lower, upper) else found
 
 
 def bars(feature: NumericFeature, reference: NumericCounts, window: NumericCounts) -> Bars | None:
-    """Both over the same bins of round width; None without any number, or where the range overflows."""
-    both = [_support(feature, counts) for counts in (reference, window) if counts.present]
-    if not both:
+    """Both over the same bins of round width; None without any number, or beyond 1e290."""
+    counted = [counts for counts in (reference, window) if counts.present]
+    ends = [end for counts in counted for end in (counts.minimum, counts.maximum) if end is not None]
+    if not ends or max(map(abs, ends)) > LARGEST:
         return None
-    edges, log = _edges(feature, [counts for counts in (reference, window) if counts.present], both)
+    edges, log = _edges(feature, counted)
     if not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
         return None
     before, now = _shares(edges, feature, reference), _shares(edges, feature, window)
@@ -95,25 +97,21 @@ def _support(feature: NumericFeature, counts: NumericCounts) -> tuple[Floats, Fl
     return lower, upper, counts.histogram.count
 
 
-def _edges(
-    feature: NumericFeature, counted: list[NumericCounts], both: list[tuple[Floats, Floats, Ints]]
-) -> tuple[Floats, bool]:
+def _edges(feature: NumericFeature, counted: list[NumericCounts]) -> tuple[Floats, bool]:
     low, high = _range(feature, counted)
-    if not math.isfinite(high - low):
-        return np.array([math.inf]), False
     wanted = min(max(2.6 * min(counts.present for counts in counted) ** (1 / 3), 18), 36)
-    if low > 0 and high / max(feature.center, 1e-300) > LOG_FROM:
+    if low > 1 / LARGEST and high / max(feature.center, 1e-300) > LOG_FROM:
         step = next(
             width for width in (0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 50) if width * wanted >= _log(high, low)
         )
         first, last = math.floor(math.log10(low) / step), math.ceil(math.log10(high) / step)
-        powers: Floats = np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * step
-        edges: Floats = np.power(10.0, powers)
-        return edges, True
-    if high == low:
-        margin = abs(low) * 0.05 or 0.5
-        return low - margin + margin * np.arange(12) / 5.5, False
-    whole = all(_whole(feature, lower, upper) for lower, upper, _ in both)
+        powers: Floats = np.arange(first, max(last, first + 1) + 1, dtype=np.float64) * float(step)
+        return 10.0**powers, True
+    if high - low <= max(abs(low), abs(high)) * 1e-12 or high - low < 1 / LARGEST:
+        margin = max(abs(low), 1 / LARGEST) * 0.05 if low else 0.5
+        around: Floats = low + margin * (np.arange(12, dtype=np.float64) / 5.5 - 1)
+        return around, False
+    whole = all(_whole(feature, *_support(feature, counts)[:2]) for counts in counted)
     step = round_step((high - low) / wanted)
     offset = 0.0
     if whole:
@@ -144,7 +142,8 @@ def _range(feature: NumericFeature, counted: list[NumericCounts]) -> tuple[float
 
 def _whole(feature: NumericFeature, lower: Floats, upper: Floats) -> bool:
     """Whether every bucket can hold a whole number: what is counted are whole numbers, near enough."""
-    slack = 1e-6 * np.abs(lower - feature.center)  # float32 rounds
+    with np.errstate(over="ignore"):
+        slack = 1e-6 * np.abs(lower - feature.center)  # float32 rounds
     return bool((np.ceil(lower - slack) <= upper + slack).all())
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from cloudml.monitoring.report import FeatureReport, Finding, Report, Verdict
-from cloudml.monitoring.written import NOTHING, number, text
+from cloudml.monitoring.written import NOTHING, number, shortened, text
 
 NAMES = {
     "psi": "PSI",
@@ -36,8 +36,9 @@ MEANING = {
     "out_of_range_rate": "share of values outside the reference's range",
     "unseen_rate": "share of values in categories that the reference never had",
 }
-ALWAYS = ("psi", "ks", "js_distance", "wasserstein_normalized")
+ALWAYS = ("psi", "ks", "wasserstein_normalized")
 NOTEBOOK_REASONS, NOTEBOOK_ROWS = 5, 30
+LONGEST_NAME = 60
 
 
 @cache
@@ -121,12 +122,12 @@ def table(
     heads.append('<th scope="col" class="num">mean</th>')
     lines = []
     for feature in ranked[:most]:
-        name = text(feature.name)
+        name = text(shortened(feature.name, LONGEST_NAME)).replace("_", "_<wbr>")
         if anchors and feature.name in anchors:
             name = f'<a href="#{anchors[feature.name]}">{name}</a>'
         cells = [f'<th scope="row">{name}</th>', f"<td>{badge(feature, report)}</td>"]
         cells += [f"<td>{sparks.get(feature.name, '')}</td>"] if sparks else []
-        cells += [_cell(feature, statistic, (feature.name, statistic) in over) for statistic in shown]
+        cells += [_cell(feature, statistic, (feature.name, statistic) in over, report) for statistic in shown]
         cells.append(f'<td class="num">{_means(feature)}</td>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
     if most is not None and len(ranked) > most:
@@ -146,6 +147,13 @@ def badge(feature: FeatureReport, report: Report) -> str:
     elif report.verdict is Verdict.TOO_FEW:
         kind, said = "few", "too few"
     return f'<span class="badge {kind}">{said}</span>'
+
+
+def by_chance(feature: FeatureReport, statistic: str, report: Report) -> bool:
+    """Whether a distance is over its limit without being a finding, so that people would ask why."""
+    over = feature.statistics.get(statistic, 0.0) > report.thresholds.get(statistic, float("inf"))
+    found = any((finding.feature, finding.statistic) == (feature.name, statistic) for finding in report.findings)
+    return over and not found and report.verdict is not Verdict.TOO_FEW and not statistic.endswith("_rate")
 
 
 def service_reason(finding: Finding) -> str:
@@ -174,7 +182,7 @@ def _head(statistic: str, threshold: float | None) -> str:
     return f'<th scope="col" class="num" title="{text(MEANING[statistic])}">{NAMES[statistic]}{small}</th>'
 
 
-def _cell(feature: FeatureReport, statistic: str, over: bool) -> str:
+def _cell(feature: FeatureReport, statistic: str, over: bool, report: Report) -> str:
     value = feature.statistics.get(statistic)
     if value is None:
         return f'<td class="num none">{NOTHING}</td>'
@@ -182,6 +190,8 @@ def _cell(feature: FeatureReport, statistic: str, over: bool) -> str:
     if over:
         said = f'<span aria-hidden="true">▲ </span>{said}<span class="unseen"> over the limit</span>'
         return f'<td class="num over">{said}</td>'
+    if by_chance(feature, statistic, report):
+        return f'<td class="num" title="over the limit, but not beyond chance">≈ {said}</td>'
     return f'<td class="num">{said}</td>'
 
 

@@ -76,7 +76,7 @@ def paired(pairs: Pairs, label: str) -> str:
     drawn.append('<text x="309" y="14">window</text>')
     for at, (name, before, now) in enumerate(zip(pairs.labels, pairs.reference, pairs.window, strict=True)):
         y = HEAD + ROW * at
-        drawn.append(f'<text x="{LABELS - 8}" y="{y + 15}" text-anchor="end">{text(shortened(name))}')
+        drawn.append(f'<text x="{LABELS - 8}" y="{y + 15}" text-anchor="end">{text(_label(name))}')
         drawn.append(f"<title>{text(name[:500])}</title></text>")
         drawn.append(f'<rect class="ref" x="{LABELS}" y="{y}" width="{before / longest * room:.1f}" height="10"/>')
         drawn.append(
@@ -85,6 +85,11 @@ def paired(pairs: Pairs, label: str) -> str:
         end = LABELS + max(before, now) / longest * room + 6
         drawn.append(f'<text x="{end:.1f}" y="{y + 14}">{percent(before)} → {percent(now)}</text>')
     return "".join(drawn) + "</svg>"
+
+
+def _label(name: str) -> str:
+    """What fits beside the bars; the letters of some scripts are twice as wide."""
+    return shortened(name, 24 if max(name, default="") < "\u1100" else 14)
 
 
 def spark(shown: Bars | Pairs) -> str:

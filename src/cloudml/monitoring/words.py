@@ -29,7 +29,7 @@ def change(feature: Feature, reference: Counts, window: Counts) -> str:
     before, now = reference.missing / reference.samples, window.missing / window.samples
     if abs(now - before) > WORTH_A_WORD:
         said.append(f"Missing in {percent(now)} of the rows (reference {percent(before)}).")
-    return " ".join(said)
+    return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
 
 
 def _moved(feature: NumericFeature, reference: NumericCounts, window: NumericCounts) -> list[str]:

@@ -32,4 +32,6 @@ def percent(share: float) -> str:
 
 
 def shortened(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+    """Both ends of a long name: names that differ often differ in one of them."""
+    end = most // 3
+    return name if len(name) <= most else f"{name[: most - end - 1]}…{name[-end:]}"
