@@ -84,8 +84,8 @@ class Job:
     def register(self, family: str, **fields: Any) -> ModelVersion:
         """Registers what it made as a version of a family.
 
-        Fields as of Model; ``baseline`` may also be a path, with ``target``, the column that is predicted. GateFailed if
-        a gate fails, RunFailed if the run has not succeeded.
+        Fields as of Model; ``baseline`` may also be a path, with ``target``, the column that is predicted. Raises
+        GateFailed if a gate fails, RunFailed if the run has not succeeded.
         """
         state = self.state
         if state.phase is not Phase.SUCCEEDED:
