@@ -221,7 +221,16 @@ def test_predictions_are_features_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[7.0] * 50, [1.0], [None] * 5, [1e308, -1e308] * 9, [5e-324, 0.0] * 9, [0.0] * 90 + [1.0] * 10, [1e300] * 3],
+    [
+        [7.0] * 50,
+        [1.0],
+        [None] * 5,
+        [1e308, -1e308] * 9,
+        [5e-324, 0.0] * 9,
+        [0.0] * 90 + [1.0] * 10,
+        [1e300] * 3,
+        [-1.7976931348623157e308] * 3,
+    ],
 )
 def test_odd_columns_do_not_drift_from_themselves_but_do_from_others(values: list[Any]) -> None:
     baseline = Baseline.from_rows({"x": values})

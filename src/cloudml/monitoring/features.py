@@ -91,7 +91,8 @@ def freeze_numbers(name: str, finite: Floats) -> NumericFeature:
     center = median if np.isfinite(median) else low / 2 + high / 2
     edges = sorted({edge for edge in deciles if np.isfinite(edge)})
     if low == high:  # a constant: what lies below it needs a bin of its own
-        edges = [float(np.nextafter(low, -np.inf)), low]
+        with np.errstate(over="ignore"):
+            edges = [float(np.nextafter(low, -np.inf)), low]
     spread = std if std > 0 and np.isfinite(std) else 1 / scale
     return NumericFeature(name, center, scale, spread, low, high, tuple(edge for edge in edges if np.isfinite(edge)))
 
