@@ -125,6 +125,21 @@ def test_a_second_deployment_and_back(shell: Shell) -> None:
     assert shell("rollback", "fraud-api").exit_code == 5
 
 
+def test_an_endpoint_of_the_file_with_another_model(one_shell: Shell) -> None:
+    one_shell.edit("capture: 1.0", "env: {MODE: fast}")
+    one_shell.ok("apply", "-q")
+    before = one_shell.ok("predict", "fraud-api", "-d", "[[1]]")
+    one_shell.ok("models", "register", "fraud", "model/weights")
+    one_shell.ok("deploy", "fraud-api", "fraud:2", "--capture", "0.5")
+    assert one_shell.ok("predict", "fraud-api", "-d", "[[1]]") != before
+    endpoint = one_shell.json("endpoints", "get", "fraud-api")
+    one_shell.ok("deploy", "fraud-api")
+    assert one_shell.ok("predict", "fraud-api", "-d", "[[1]]") == before
+    assert one_shell.json("endpoints", "get", "fraud-api")["spec"] != endpoint["spec"]
+    assert one_shell("deploy", "other-api").exit_code == 2
+    assert one_shell.json("deploy", "other-api", "fraud:1")["name"] == "other-api"
+
+
 def test_drift_is_reported_and_fails_only_when_asked(one_shell: Shell) -> None:
     one_shell.ok("apply")
     rows = json.dumps([[100.0 + number] for number in range(40)])

@@ -110,6 +110,9 @@ def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(shell: Shell) 
     assert said.startswith("interrupted: job slow-")
     job = said.split()[2]
     assert f"'cloudml jobs cancel {job}' ends it" in said
+    quiet = shell("train", "slow", "--command", "sleep", "-qo", "json")
+    assert json.loads(quiet.stdout)["error"]["exit_code"] == 130
+    assert "interrupted: job slow-" in json.loads(quiet.stdout)["error"]["message"]
     shell.clock = working
     assert shell.json("jobs", "cancel", job)["phase"] == "cancelled"
 

@@ -86,9 +86,16 @@ def test_a_settled_resource_is_waited_for_because_of_a_part() -> None:
 def test_it_knows_the_run_that_goes_on() -> None:
     progress = Progress(stream=io.StringIO())
     progress(waiting(Phase.RUNNING))
-    assert progress.job == "train-1"
+    assert progress.busy == JOB
     progress(DONE)
-    assert progress.job is None
+    assert progress.busy is None
+
+
+def test_quiet_only_listens() -> None:
+    stream = io.StringIO()
+    progress = Progress(quiet=True, stream=stream)
+    progress(waiting(Phase.RUNNING))
+    assert (stream.getvalue(), progress.busy) == ("", JOB)
 
 
 def test_something_that_is_gone_was_removed() -> None:

@@ -86,7 +86,7 @@ def call_document(call: Call) -> dict[str, Any]:
     return {**{each.name: plain(getattr(call, each.name)) for each in fields(call)}, "effect": effect}
 
 
-def error_document(error: Exception, message: str, hint: str | None, code: int) -> dict[str, Any]:
+def error_document(error: BaseException, message: str, hint: str | None, code: int) -> dict[str, Any]:
     names = ("where", "provider", "operation", "request_id", "status")
     known = {name: getattr(error, name) for name in names if getattr(error, name, None) is not None}
     inner = [{"message": str(each), "where": each.where, "hint": each.hint} for each in getattr(error, "errors", ())]

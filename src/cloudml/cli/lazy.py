@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from cloudml.errors import CloudmlError, RunFailed, Timeout
 
+if TYPE_CHECKING:
+    from cloudml.states import Key
+
 INTERRUPTED = 130
+LOGGED = {"job": "jobs", "endpoint": "endpoints"}  # kinds that have logs, and their commands
 PROGRESS = "cloudml.progress"  # where a context holds the listener that writes to stderr
 # A group without a command shows its help; younger versions of click say so by an exception.
 NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
@@ -95,8 +99,7 @@ class Cli(Group):
         except PASSED:
             raise
         except KeyboardInterrupt:
-            click.echo(interrupted(context), err=True)
-            context.exit(INTERRUPTED)
+            self._interrupted(context)
         except click.ClickException as error:
             where = getattr(error, "ctx", None) or context
             self._fail(
@@ -109,6 +112,17 @@ class Cli(Group):
             kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
             hint = None if isinstance(error, OSError) else "this is a defect of cloudml; -v shows where"
             self._fail(context, f"{kind}{error}", hint, CloudmlError.exit_code, error)
+
+    @staticmethod
+    def _interrupted(context: click.Context) -> NoReturn:
+        from cloudml.cli import output
+
+        said = interrupted(context)
+        if context.meta["cloudml.json"]:
+            click.echo(output.error_json(KeyboardInterrupt(), said, None, INTERRUPTED))
+        else:
+            click.echo(said, err=True)
+        context.exit(INTERRUPTED)
 
     @staticmethod
     def _fail(context: click.Context, message: str, hint: str | None, code: int, error: Exception) -> NoReturn:
@@ -147,25 +161,26 @@ def wants_traceback(arguments: Sequence[str]) -> bool:
 
 def interrupted(context: click.Context) -> str:
     """What Ctrl-C left running, and how to end that."""
-    if job := _job(context):
-        return f"interrupted: job {job} goes on; {_ways(job)}"
+    busy = _busy(context)
+    if busy and busy.kind == "job":
+        return f"interrupted: {busy} goes on; {_ways(busy.name)}"
     return "interrupted: what was started goes on; the same command again goes on from there"
 
 
 def next_step(context: click.Context, error: CloudmlError) -> str | None:
-    """What to do about the run that an error is about."""
-    job = _job(context)
-    if job and isinstance(error, RunFailed):
-        return f"'cloudml jobs logs {job}' shows why"
-    return _ways(job) if job and isinstance(error, Timeout) else None
+    """What to do about the run or the endpoint that an error is about."""
+    busy = _busy(context)
+    if busy and busy.kind in LOGGED and isinstance(error, RunFailed):
+        return f"'cloudml {LOGGED[busy.kind]} logs {busy.name}' shows why"
+    return _ways(busy.name) if busy and busy.kind == "job" and isinstance(error, Timeout) else None
 
 
 def _ways(job: str) -> str:
     return f"'cloudml jobs logs -f {job}' follows it, 'cloudml jobs cancel {job}' ends it"
 
 
-def _job(context: click.Context) -> str | None:
-    """The run that was being waited for."""
+def _busy(context: click.Context) -> Key | None:
+    """What was being waited for."""
     progress = context.meta.get(PROGRESS)
-    job: str | None = progress.job if progress else None
-    return job
+    busy: Key | None = progress.busy if progress else None
+    return busy

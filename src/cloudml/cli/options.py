@@ -106,9 +106,7 @@ class Run:
     def _listeners(self) -> list[Any]:
         from cloudml.cli.progress import Progress
 
-        if self.quiet:
-            return []
-        listener = Progress(verbose=self.verbose)
+        listener = Progress(verbose=self.verbose, quiet=self.quiet)
         click.get_current_context().meta[PROGRESS] = listener
         return [listener]
 

@@ -274,5 +274,5 @@ def error_text(message: str, hint: str | None) -> str:
     return f"error: {message}" + (f"\n  hint: {hint}" if hint else "")
 
 
-def error_json(error: Exception, message: str, hint: str | None, code: int) -> str:
+def error_json(error: BaseException, message: str, hint: str | None, code: int) -> str:
     return as_json(error_document(error, message, hint, code))

@@ -19,25 +19,32 @@ CLEAR = "\r\x1b[K"
 class Progress:
     """A listener for events.
 
-    Without ``verbose`` the phases, the ends and the notes; with it each call too. ``now`` is in seconds. ``job`` is the
-    run that was last heard of and has not ended, for whoever interrupts.
+    ``quiet`` only listens; without ``verbose`` the phases, the ends and the notes are written, with it each call too.
+    ``now`` is in seconds; ``busy`` is what was last heard of and is not done, for whoever is interrupted.
     """
 
     def __init__(
-        self, verbose: bool = False, stream: TextIO | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        verbose: bool = False,
+        quiet: bool = False,
+        stream: TextIO | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._verbose = verbose
+        self._quiet = quiet
         self._stream = stream or sys.stderr
         self._now = now
         self._terminal = self._stream.isatty()
         self._last: dict[Key | None, str] = {}
         self._since = now()
         self._running = self._shown = ""
-        self.job: str | None = None
+        self.busy: Key | None = None
 
     def __call__(self, event: Event) -> None:
-        if event.key is not None and event.key.kind == "job":
-            self.job = event.key.name if event.what is not Happened.DONE else None
+        if event.key is not None and event.key.kind != CONTENT:
+            self.busy = event.key if event.what is not Happened.DONE else None
+        if self._quiet:
+            return
         if not self._verbose and (event.what in CALLS or (event.key is not None and event.key.kind == CONTENT)):
             return
         line = self._line(event)

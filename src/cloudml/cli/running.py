@@ -99,13 +99,22 @@ def _deploy_whole(
     fields: dict[str, Any] = {}
     if run.has_file and name in run.project.endpoints:
         fields = _fields(run.project.endpoints[name])
-    if model is not None:
-        fields = {key: value for key, value in fields.items() if key not in ("deployments", "traffic", "mirror")}
-    elif not fields:
+        if model is not None:
+            fields["deployments"] = _with_model(fields["deployments"], model)
+    elif model is not None:
+        fields["model"] = model
+    else:
         raise click.UsageError(f"the file has no endpoint {name!r}: MODEL says what to deploy")
     if capture is not None:
         fields["capture"] = capture
-    return client.deploy(name, model, **waiting, **fields)
+    return client.deploy(name, **waiting, **fields)
+
+
+def _with_model(deployments: dict[str, Any], model: str) -> dict[str, Any]:
+    """The file's only deployment with another model."""
+    if len(deployments) > 1:
+        raise click.UsageError(f"--deployment says which of {', '.join(deployments)} gets the model")
+    return {name: {**each, "model": model} for name, each in deployments.items()}
 
 
 def _shares(traffic: tuple[str, ...]) -> dict[str, int]:
