@@ -144,7 +144,7 @@ def _whole(feature: NumericFeature, lower: Floats, upper: Floats) -> bool:
     """Whether every bucket can hold a whole number: what is counted are whole numbers, near enough."""
     with np.errstate(over="ignore"):
         slack = 1e-6 * np.abs(lower - feature.center)  # float32 rounds
-    return bool((np.ceil(lower - slack) <= upper + slack).all())
+        return bool((np.ceil(lower - slack) <= upper + slack).all())
 
 
 def round_step(width: float, halves: bool = True) -> float:
