@@ -24,7 +24,7 @@ from cloudml.errors import (
     RunFailed,
 )
 from cloudml.events import Event, Events, Happened
-from cloudml.spi import Call, Goal, Kind, Operation, Reference, Repeat, Until
+from cloudml.spi import Call, Effect, Goal, Kind, Operation, Reference, Repeat, Until
 from cloudml.states import EMPTY, LEAVING, Failure, Key, Phase, State
 from cloudml.waiting import Wait
 
@@ -62,7 +62,7 @@ def reconcile(kind: Kind[Want], goal: Goal[Want], run: Run) -> State | None:
         if run.holds(mark):
             continue
         if mark in run.sent and not run.excused(mark):
-            if run.lagging(goal, mark):
+            if run.lagging(goal, call):
                 continue
             raise run.stuck(goal, have, call)
         run.send(kind, goal, call, mark)
@@ -170,9 +170,9 @@ class Run:
             return False
         return self._passed or self.wait.clock.now() - self._answered >= LAG
 
-    def lagging(self, goal: Goal[Want], mark: str) -> bool:
+    def lagging(self, goal: Goal[Want], call: Call) -> bool:
         """Whether a read may be older than the last write; what was refused for a missing thing does not wait."""
-        if isinstance(self.sent[mark], NotFound) or self.wait.clock.now() - self._answered >= LAG:
+        if self._lacks(call) or self.wait.clock.now() - self._answered >= LAG:
             return False
         self.wait.pause(f"{goal.key}: waiting until the change can be read", longest=LAG / 4)
         return True
@@ -202,7 +202,7 @@ class Run:
             if mark[1] in ours or (have and mark[0] == have.id):
                 return failed(goal.key, reason)
         refusal = self.sent.get(call.fingerprint())
-        if isinstance(refusal, NotFound):
+        if refusal and self._lacks(call):
             return refusal
         asked = f"{call.operation} {call.target} was answered, and is still needed ({call.why})"
         if refusal:
@@ -226,6 +226,10 @@ class Run:
         operation: Operation | None = None,
     ) -> None:
         self.events.emit(Event(what, key, text, call, state, operation))
+
+    def _lacks(self, call: Call) -> bool:
+        """Whether a call was refused because something that it needs is not there."""
+        return isinstance(self.sent.get(call.fingerprint()), NotFound) and call.effect is not Effect.DELETE
 
     def _went_back(self, goal: Goal[Want], ours: frozenset[str], have: State) -> bool:
         """Whether what an endpoint ran at the first look runs again, instead of what is wanted."""

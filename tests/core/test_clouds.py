@@ -31,7 +31,16 @@ from cloudml.testing.conformance.scenarios import (
 from cloudml.testing.killing import Killed, Points, kill_at
 from cloudml.testing.world import Fault, Row, World
 
-HARMLESS = [Fault.THROTTLE, Fault.UNAVAILABLE, Fault.LOST, Fault.STALE]
+HARMLESS = {
+    "throttle": (Fault.THROTTLE, 0.0),
+    "unavailable": (Fault.UNAVAILABLE, 0.0),
+    "lost": (Fault.LOST, 0.0),
+    "stale": (Fault.STALE, 8.0),
+    "lost-and-stale": (Fault.LOST, 8.0),
+}
+
+
+GUARDED = {"CreateModelPackage", "CreateCustomJob", "UploadModel"}
 
 
 def world_of(rig: Rig) -> World:
@@ -43,9 +52,9 @@ def on(name: str, tmp_path: Path) -> Rig:
     return memory_rig(name, tmp_path)
 
 
-@pytest.mark.parametrize("fault", HARMLESS, ids=lambda fault: fault.name.lower())
+@pytest.mark.parametrize("fault", HARMLESS)
 @pytest.mark.parametrize("name", [*SCENARIOS, *SCHEDULES])
-def test_a_fault_at_any_write_changes_nothing(rig: Rig, name: str, fault: Fault) -> None:
+def test_a_fault_at_any_write_changes_nothing(rig: Rig, name: str, fault: str) -> None:
     """Walked through every write that is tried: the same end, the same writes accepted, in the same order."""
     scenario = {**SCENARIOS, **SCHEDULES}[name]
     if name in SCHEDULES and not schedules(rig):
@@ -59,10 +68,12 @@ def test_a_fault_at_any_write_changes_nothing(rig: Rig, name: str, fault: Fault)
     assert number >= 1
     for skip in range(number):
         other = start()
-        world_of(other).inject(fault, skip=skip)
+        world_of(other).inject(HARMLESS[fault][0], skip=skip, seconds=HARMLESS[fault][1])
         scenario.act(other.process())
         assert world_of(other).unmet == 0
-        assert world_of(other).log == log, f"{fault} at write {skip + 1} of {number}"
+        done_twice = [each for each in world_of(other).log if world_of(other).log.count(each) > log.count(each)]
+        allowed = fault == "lost-and-stale"  # what is safe to repeat may be repeated: nobody could see that it was done
+        assert world_of(other).log == log or (allowed and not GUARDED & set(done_twice)), (fault, skip, number)
         assert other.snapshot() == expected, f"{fault} at write {skip + 1} of {number}"
 
 

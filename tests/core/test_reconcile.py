@@ -60,6 +60,7 @@ class Scripted:
 
     def observe(self, key: Key, want: Any) -> State | None:
         self.looks += 1
+        assert self.looks < 500, "it looks for ever"
         return self.states[min(self.looks, len(self.states)) - 1]
 
     def render(self, goal: Goal[Any], have: State | None) -> Sequence[Call]:
@@ -67,6 +68,7 @@ class Scripted:
 
     def send(self, call: Call) -> Operation | None:
         self.sent.append(call)
+        assert len(self.sent) < 50, "it sends for ever"
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
             raise answer

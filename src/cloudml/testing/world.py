@@ -14,6 +14,7 @@ from cloudml.waiting import Clock
 Row = dict[str, Any]
 Result = TypeVar("Result")
 LATENCY = 0.05  # seconds that each request takes: what goes on in the cloud can end between two of them
+ENOUGH = 5000  # requests to one world; no test needs a tenth of it
 NEVER_COMPARED = frozenset({"created"})
 
 
@@ -78,6 +79,7 @@ class World:
         self.tables: dict[str, dict[str, Row]] = {}
         self.log: list[str] = []
         self.attempts = 0
+        self.served = 0
         self.doom: Fault | None = None
         self.lines: dict[str, list[str]] = {}
         self.captured: dict[str, list[Captured]] = {}
@@ -88,9 +90,15 @@ class World:
         self._before: dict[str, dict[str, Row]] = {}
         self._stale_until = float("-inf")
 
-    def inject(self, fault: Fault, operation: str | None = None, *, skip: int = 0, seconds: float = 5.0) -> None:
-        """The next write (of that operation, after ``skip`` of them) meets the fault; in the order of injection."""
-        self._faults.append(Planned(fault, operation, skip, seconds))
+    def inject(
+        self, fault: Fault, operation: str | None = None, *, skip: int = 0, seconds: float | None = None
+    ) -> None:
+        """The next write (of that operation, after ``skip`` of them) meets the fault; in the order of injection.
+
+        ``seconds`` is how long reads are old after it: 5 for STALE, else 0.
+        """
+        default = 5.0 if fault is Fault.STALE else 0.0
+        self._faults.append(Planned(fault, operation, skip, default if seconds is None else seconds))
 
     @property
     def unmet(self) -> int:
@@ -103,13 +111,13 @@ class World:
 
     def read(self, table: str) -> dict[str, Row]:
         """A table as a read sees it, which may be older than the last write; not to be changed."""
-        self._sleep(LATENCY)
+        self._busy()
         seen = self._before if self.time < self._stale_until else self.tables
         return seen.get(table, {})
 
     def write(self, operation: str, change: Callable[[], Result]) -> Result:
         """Carries out one write, or meets the fault that waits for it."""
-        self._sleep(LATENCY)
+        self._busy()
         self.attempts += 1
         planned = next((each for each in self._faults if each.strikes(operation)), None)
         if planned:
@@ -119,7 +127,7 @@ class World:
             raise NativeError(429, "Throttling", "rate exceeded")
         if fault is Fault.UNAVAILABLE:
             raise NativeError(503, "ServiceUnavailable", "try again")
-        if planned and fault is Fault.STALE:
+        if planned and planned.seconds:
             self._before, self._stale_until = copied(self.tables), self.time + planned.seconds
         self.doom = fault if fault in (Fault.FAIL, Fault.ROLL_BACK) else None
         result = change()
@@ -165,6 +173,12 @@ class World:
             for table, rows in sorted(self.tables.items())
             if rows and table != "operations"
         }
+
+    def _busy(self) -> None:
+        self.served += 1
+        if self.served > ENOUGH:
+            raise AssertionError(f"{ENOUGH} requests: somebody asks for ever")
+        self._sleep(LATENCY)
 
     def _sleep(self, seconds: float) -> None:
         self.time += seconds
