@@ -7,7 +7,7 @@ import re
 
 import pytest
 import yaml
-from conftest import Shell
+from cli_shell import Shell
 
 from cloudml.cli import COMMANDS
 
@@ -74,6 +74,7 @@ def test_jobs(shell: Shell) -> None:
     shell.ok("train", "train", "-q")
     names = shell.ok("jobs", "list", "-o", "name").split()
     assert names[0] == first["name"]
+    assert names[0].startswith("shop-train-")
     assert len(set(names)) == 2
     assert shell.ok("jobs", "logs", names[0]).splitlines()[-1] == "epoch 1"
     assert json.loads(shell.ok("jobs", "logs", "-f", names[0], "-o", "json").splitlines()[-1])["text"] == "epoch 1"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from conftest import Shell
+from cli_shell import Shell
 
 from cloudml.testing.world import Fault
 
