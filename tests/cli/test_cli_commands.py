@@ -151,6 +151,9 @@ def test_drift_is_reported_and_fails_only_when_asked(one_shell: Shell) -> None:
     assert failed.exit_code == 7
     assert json.loads(failed.stdout)["drifted"] is True
     assert one_shell.json("monitors", "run", "fraud-api", "--last", "1h")["samples"] == 0
+    assert one_shell.json("monitors", "run", "fraud-api", "--since", "2026-11-22T20:00:00Z")["samples"] == 0
+    assert one_shell.json("monitors", "run", "fraud-api", "--since", "0")["samples"] == 40
+    assert one_shell("monitors", "run", "fraud-api", "--since", "soon").exit_code == 2
     one_shell.ok("monitors", "delete", "fraud-api")
     assert one_shell("monitors", "run", "fraud-api").exit_code == 5
 
