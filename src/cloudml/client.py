@@ -89,8 +89,11 @@ class Client:
     def monitors(self) -> Monitors:
         return Monitors(self.session)
 
-    def train(self, name: str, *, wait: bool = False, timeout: float | None = None, **fields: Any) -> Job:
-        """Starts a new run of a job (fields as of TrainingJob), always a new one; with ``wait`` until it has ended."""
+    def train(self, name: str, *, wait: bool = False, deadline: float | None = None, **fields: Any) -> Job:
+        """Starts a new run of a job (fields as of TrainingJob), always a new one.
+
+        With ``wait`` it returns when the run has succeeded, and raises Timeout after ``deadline`` seconds of waiting.
+        """
         spec = make(TrainingJob, name, fields)
         attempt = self._next_attempt(name, spec)
         while True:
@@ -101,7 +104,7 @@ class Client:
                 attempt += 1
                 continue
             job = Job(self.session, pursuit.goal.key.name)
-            return job.wait(timeout) if wait else job
+            return job.wait(deadline) if wait else job
 
     def deploy(
         self,
@@ -109,15 +112,18 @@ class Client:
         model: str | ModelVersion | None = None,
         *,
         wait: bool = True,
-        timeout: float | None = None,
+        deadline: float | None = None,
         **fields: Any,
     ) -> EndpointHandle:
-        """Makes an endpoint be as described (fields as of Endpoint); ``model`` alone is the deployment ``blue``."""
+        """Makes an endpoint be as described (fields as of Endpoint); ``model`` alone is the deployment ``blue``.
+
+        Raises Timeout after ``deadline`` seconds of waiting; a field ``timeout`` is that of a request.
+        """
         if model is not None:
             fields["model"] = str(model)
         spec = make(Endpoint, name, fields)
         until = Until.DONE if wait else Until.SUBMITTED
-        self.session.pursue(self.session.endpoint(name, spec), timeout, until)
+        self.session.pursue(self.session.endpoint(name, spec), deadline, until)
         if spec.monitor:
             self.session.pursue(self.session.monitor(name, spec.monitor))
         return EndpointHandle(self.session, name)

@@ -48,10 +48,10 @@ class Job:
         found: Mapping[str, float] = self.state.facts.get("metrics", {})
         return found
 
-    def wait(self, timeout: float | None = None) -> Job:
-        """Waits until it has succeeded. RunFailed if it fails or was cancelled, Timeout after ``timeout`` seconds."""
+    def wait(self, deadline: float | None = None) -> Job:
+        """Waits until it has succeeded. RunFailed if it fails or was cancelled, Timeout after ``deadline`` seconds."""
         spec = self._spec()
-        patience = spec.timeout + 3600 if timeout is None else timeout
+        patience = spec.timeout + 3600 if deadline is None else deadline
         goal = Goal(self.key, spec)
         state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience)
         if state is None or state.phase is not Phase.SUCCEEDED:
@@ -185,24 +185,24 @@ class EndpointHandle:
         model: str | ModelVersion,
         name: str = "blue",
         traffic: Mapping[str, int] | None = None,
-        timeout: float | None = None,
+        deadline: float | None = None,
         **fields: Any,
     ) -> EndpointHandle:
         """Adds or replaces one deployment; ``traffic`` shares out 100 per cent, and stays as it is where not given."""
         spec = self._spec()
         one = make(Deployment, name, {**fields, "model": str(model)})
-        return self._apply(spec.model_copy(update={"deployments": {**spec.deployments, name: one}}), traffic, timeout)
+        return self._apply(spec.model_copy(update={"deployments": {**spec.deployments, name: one}}), traffic, deadline)
 
-    def shift(self, traffic: Mapping[str, int], timeout: float | None = None) -> EndpointHandle:
+    def shift(self, traffic: Mapping[str, int], deadline: float | None = None) -> EndpointHandle:
         """Shares the traffic out anew; a deployment that is not named gets none."""
-        return self._apply(self._spec(), traffic, timeout)
+        return self._apply(self._spec(), traffic, deadline)
 
-    def rollback(self, timeout: float | None = None) -> EndpointHandle:
+    def rollback(self, deadline: float | None = None) -> EndpointHandle:
         """Goes back to what the endpoint was before its last change. NotFound if it was nothing."""
         before = self.session.remembered(self.state, "cloudml-prev")
         if not isinstance(before, Endpoint):
             raise NotFound(f"{self.key} has nothing to go back to", hint="only a changed endpoint can be rolled back")
-        return self._apply(before, None, timeout)
+        return self._apply(before, None, deadline)
 
     def delete(self) -> None:
         """Removes it, its deployments and its monitor; models stay."""
@@ -232,11 +232,11 @@ class EndpointHandle:
             raise NotFound(f"the spec of {self.key} is not in the artifact store", hint="deploy it again")
         return spec
 
-    def _apply(self, spec: Endpoint, traffic: Mapping[str, int] | None, timeout: float | None) -> EndpointHandle:
+    def _apply(self, spec: Endpoint, traffic: Mapping[str, int] | None, deadline: float | None) -> EndpointHandle:
         if traffic is not None:
             whole = spec.model_dump(by_alias=True, exclude_defaults=True) | {"traffic": dict(traffic)}
             spec = make(Endpoint, self.name, whole)
-        self.session.pursue(self.session.endpoint(self.name, spec), timeout)
+        self.session.pursue(self.session.endpoint(self.name, spec), deadline)
         return self
 
     def __repr__(self) -> str:

@@ -256,7 +256,8 @@ def _all(session: Session, everything: bool) -> tuple[Key, ...]:
     kinds: list[Kind[Any] | None] = [provider.monitors, provider.endpoints]
     kinds += [provider.models, provider.jobs] if everything else []
     found = [state.key for kind in kinds if kind is not None for state in kind.list(session.stack)]
-    store = [Key(artifacts.KIND, session.stack, session.stack)] if everything else []
+    stored = everything and not provider.artifacts.missing([session.stack])
+    store = [Key(artifacts.KIND, session.stack, session.stack)] if stored else []
     return (*_monitors(session), *found, *store)
 
 

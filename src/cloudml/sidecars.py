@@ -87,8 +87,8 @@ def profile(baseline: Baseline | None) -> dict[str, Any] | None:
     return made
 
 
-def pass_gates(family: str, gates: Iterable[str], metrics: Mapping[str, float]) -> None:
-    """GateFailed unless every gate (``auc >= 0.90``) holds for the metrics."""
+def pass_gates(family: str, gates: Iterable[str], metrics: Mapping[str, float | None]) -> None:
+    """GateFailed unless every gate (``auc >= 0.90``) holds for the metrics; one that is no number (None) holds none."""
     for gate in gates:
         name, comparison, bound = re.fullmatch(r"\s*([\w.-]+)\s*(>=|<=|>|<|==)\s*(\S+)\s*", gate).groups()  # type: ignore[union-attr]
         if name not in metrics:
@@ -96,8 +96,10 @@ def pass_gates(family: str, gates: Iterable[str], metrics: Mapping[str, float]) 
             raise GateFailed(
                 f"model {family}: gate '{gate}': the run has no metric {name}", hint=f"its metrics: {known}"
             )
-        if not COMPARISONS[comparison](metrics[name], float(bound)):
-            raise GateFailed(f"model {family}: gate '{gate}' failed: {name} is {metrics[name]:g}; it is not registered")
+        value = metrics[name]
+        if value is None or not COMPARISONS[comparison](value, float(bound)):
+            found = "not a number" if value is None else f"{value:g}"
+            raise GateFailed(f"model {family}: gate '{gate}' failed: {name} is {found}; it is not registered")
 
 
 _TYPES = {bool: "bool", int: "float", float: "float", str: "str"}

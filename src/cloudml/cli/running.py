@@ -44,7 +44,7 @@ def train(
     fields |= {"inputs": {**fields.get("inputs", {}), **pairs(inputs, "--input")}}
     if "command" not in fields:
         raise click.UsageError(f"the file has no job {name!r}: --command says what to run")
-    job = run.client().train(full_name, wait=wait, timeout=timeout, **fields)
+    job = run.client().train(full_name, wait=wait, deadline=timeout, **fields)
     run.out.state("jobs", job.state)
 
 
@@ -83,13 +83,13 @@ def deploy(
     """Deploy endpoint NAME as the file says, or with MODEL (family, family:version or family@alias)."""
     client, shares = run.client(), _shares(traffic)
     if deployment is not None and model is not None:
-        endpoint = client.endpoints.get(name).deploy(model, name=deployment, traffic=shares or None, timeout=timeout)
+        endpoint = client.endpoints.get(name).deploy(model, name=deployment, traffic=shares or None, deadline=timeout)
     elif deployment is not None:
         raise click.UsageError("--deployment needs MODEL")
     elif shares and model is None:
-        endpoint = client.endpoints.get(name).shift(shares, timeout=timeout)
+        endpoint = client.endpoints.get(name).shift(shares, deadline=timeout)
     else:
-        endpoint = _deploy_whole(run, client, name, model, capture, wait=wait, timeout=timeout)
+        endpoint = _deploy_whole(run, client, name, model, capture, wait=wait, deadline=timeout)
     run.out.state("endpoints", endpoint.state)
 
 
