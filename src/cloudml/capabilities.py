@@ -51,6 +51,7 @@ NEEDS: dict[type[Spec], tuple[Need, ...]] = {
         Need(C.ENDPOINTS_TRAFFIC, "traffic", lambda endpoint: len(endpoint.deployments) > 1),
         Need(C.ENDPOINTS_MIRROR, "mirror", lambda endpoint: bool(endpoint.mirror)),
         Need(C.ENDPOINTS_CAPTURE, "capture", lambda endpoint: endpoint.capture > 0),
+        Need(C.ENDPOINTS_REDACT, "redact", lambda endpoint: bool(endpoint.redact)),
         Need(C.ENDPOINTS_TIMEOUT, "timeout over 60 s", lambda endpoint: endpoint.timeout > 60),
         Need(C.MONITORS, "monitor", lambda endpoint: endpoint.monitor is not None),
         Need(C.MONITORS_SCHEDULE, "monitor.schedule", lambda each: bool(each.monitor and each.monitor.schedule)),

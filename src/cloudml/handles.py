@@ -268,13 +268,13 @@ class MonitorHandle:
             raise NotFound(f"endpoint {self.endpoint} has no monitor", hint="endpoint.monitor(drift={'psi': 0.2})")
         state = EndpointHandle(self.session, self.endpoint).state
         captured = self.session.provider.telemetry.captured(state, window or Window())
-        return run(self._baseline(state), captured, spec.drift, spec.min_samples)
-
-    def _baseline(self, state: State) -> Mapping[str, Any]:
-        """The profile of the model that gets most of the traffic."""
         want = self.session.remembered(state)
         if not isinstance(want, Endpoint):
             raise NotFound(f"the spec of endpoint {self.endpoint} is not in the artifact store")
+        return run(self._baseline(want), captured, spec.drift, spec.min_samples, redacted=want.redact)
+
+    def _baseline(self, want: Endpoint) -> Mapping[str, Any]:
+        """The profile of the model that gets most of the traffic."""
         most = max(want.traffic, key=lambda name: want.traffic[name])
         family, _, digest = want.deployments[most].model.partition(":")
         place = sidecars.key(self.session.stack, family, digest)

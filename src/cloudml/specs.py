@@ -198,7 +198,8 @@ class Endpoint(Serving):
     """A stable address; deployments behind it share its traffic by weights that sum to 100.
 
     ``model`` alone is short for one deployment ``blue``. ``capture`` is the share (0 to 1) of requests that are kept,
-    ``timeout`` a request's limit in seconds, ``mirror`` the per cent of traffic copied to a deployment.
+    ``redact`` names the features that are never kept with them, ``timeout`` is a request's limit in seconds, ``mirror``
+    the per cent of traffic copied to a deployment.
     """
 
     model: str | None = None
@@ -206,6 +207,7 @@ class Endpoint(Serving):
     traffic: dict[str, Annotated[int, Field(ge=0, le=100)]] = {}
     mirror: dict[str, Annotated[int, Field(ge=0, le=100)]] = {}
     capture: float = Field(default=0.0, ge=0, le=1)
+    redact: tuple[str, ...] = ()
     monitor: Monitor | None = None
     timeout: Seconds = 60
 

@@ -258,6 +258,7 @@ class Capability(Enum):
     ENDPOINTS_TRAFFIC = "endpoints.traffic"
     ENDPOINTS_MIRROR = "endpoints.mirror"
     ENDPOINTS_CAPTURE = "endpoints.capture"
+    ENDPOINTS_REDACT = "endpoints.redact"
     ENDPOINTS_TIMEOUT = "endpoints.timeout"
     ENDPOINTS_PIN = "endpoints.pin"
     MONITORS = "monitors"

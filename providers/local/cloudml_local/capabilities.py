@@ -32,6 +32,7 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS_TRAFFIC: Yes(),
     C.ENDPOINTS_MIRROR: No("the gateway sends each request to one deployment; use sagemaker or azureml", planned=True),
     C.ENDPOINTS_CAPTURE: Yes(),
+    C.ENDPOINTS_REDACT: No("the server does not redact yet; do not capture what must not be kept", planned=True),
     C.ENDPOINTS_TIMEOUT: Yes(),
     C.ENDPOINTS_PIN: Yes(),
     C.MONITORS: Yes(),
