@@ -330,3 +330,17 @@ def test_a_call_without_effect_does_not_converge(tmp_path: Path) -> None:
     endpoint["labels"] = Deaf(endpoint["labels"])
     with pytest.raises(NotConverging, match="AddTags"):
         process.apply("endpoint", ENDPOINT, double(rig, 50))
+
+
+@pytest.mark.parametrize("after", [tick / 20 for tick in range(48, 62)])
+def test_work_that_ends_between_two_reads_of_one_look_is_not_missed(after: float, tmp_path: Path) -> None:
+    """Seen neither as running nor as done, an upload would be sent a second time."""
+    rig = on("operations", tmp_path)
+    rig.process().upload(*rig.models)
+    rig.process().register(rig.models[0])
+    dying = Points(lambda point: _die(point, "taken UploadModel"))
+    with pytest.raises(Killed):
+        rig.process(dying).register(rig.models[1])
+    rig.clock.sleep(after)
+    rig.process().register(rig.models[1])
+    assert world_of(rig).log.count("UploadModel") == 2

@@ -37,6 +37,7 @@ ASKS: Mapping[Capability, Spec] = {
     Capability.ENDPOINTS_TRAFFIC: Endpoint.model_validate(PAIR | {"traffic": {"blue": 90, "green": 10}}),
     Capability.ENDPOINTS_MIRROR: Endpoint.model_validate(PAIR | {"traffic": {"blue": 100}, "mirror": {"green": 10}}),
     Capability.ENDPOINTS_CAPTURE: Endpoint.model_validate(SERVED | {"capture": 1.0}),
+    Capability.ENDPOINTS_REDACT: Endpoint.model_validate(SERVED | {"capture": 1.0, "redact": ["amount"]}),
     Capability.ENDPOINTS_TIMEOUT: Endpoint.model_validate(SERVED | {"timeout": 300}),
     Capability.MONITORS: Monitor(endpoint="fraud-api"),
     Capability.MONITORS_SCHEDULE: Monitor(endpoint="fraud-api", schedule="0 * * * *"),

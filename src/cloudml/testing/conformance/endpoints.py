@@ -6,7 +6,7 @@ import pytest
 
 from cloudml.errors import CloudmlError, Conflict, RolledBack, RunFailed
 from cloudml.reconcile import label
-from cloudml.specs import Deployment, Endpoint, spec_hash
+from cloudml.specs import Deployment, Endpoint, hashes, spec_hash
 from cloudml.spi import Effect, Payload, Until, Window
 from cloudml.states import Phase
 from cloudml.testing.conformance.rig import Content, Process, Rig, laters, matches
@@ -78,6 +78,18 @@ class EndpointsContract:
         replaced(process)
         assert runs(process) == {"blue": hashed(rig.models[1])}
         assert traffic(process) == {"blue": 100}
+
+    def test_nothing_stays_but_the_current_and_the_previous(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        wants = [Endpoint(model=rig.models[0].reference, env={"STEP": str(step)}) for step in range(4)]
+        for want in wants:
+            process.apply("endpoint", ENDPOINT, want)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+        old = {mark for want in wants[:-2] for mark in hashes(want)}
+        assert not old & {part.spec for part in have.parts}
+        assert runs(process) == {"blue": spec_hash(wants[-1].deployments["blue"])}
 
     def test_at_the_goal_nothing_is_sent(self, rig: Rig) -> None:
         sharing(rig.process())
