@@ -15,6 +15,7 @@ from cloudml.specs import Model
 from cloudml.states import Key
 from cloudml_local.store import Store
 
+pytestmark = pytest.mark.minimal
 Write = Callable[..., str]
 
 
