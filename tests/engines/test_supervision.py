@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from engine_tasks import alive, finish, living_in, output, shell, status, until
 
-from cloudml.engines import TaskState, process, supervisor
+from cloudml.engines import TaskState, groups, process, supervisor
 from cloudml.engines.process import ProcessEngine
 from cloudml.errors import NotFound
 
@@ -174,7 +174,7 @@ def test_a_stop_whose_signal_is_lost_is_found(
 ) -> None:
     """As from a container, where the supervisor has another pid or none."""
     engine.start(shell(tmp_path, "exec sleep 600"))
-    monkeypatch.setattr(supervisor, "birth", lambda pid: "of another namespace")
+    monkeypatch.setattr(groups, "birth", lambda pid: "of another namespace")
     engine.stop("t")
     assert finish(engine, "t").state is TaskState.CANCELLED
 

@@ -15,11 +15,26 @@ LOG_CHUNK = 1_000_000  # bytes: the most that one call of `logs` returns
 
 
 @dataclass(frozen=True)
+class Restart:
+    """A command that is to run until it is stopped: one that ends by itself, with whatever code, is started again.
+
+    The pause before it is ``first`` seconds, twice as long after each further end, at most ``longest``; a command that
+    lived ``healthy`` seconds begins with ``first`` again.
+    """
+
+    first: float = 0.5
+    longest: float = 30.0
+    healthy: float = 30.0
+
+
+@dataclass(frozen=True)
 class Task:
     """A command to run, under an id that is unique in its engine.
 
     ``env`` is the whole environment of the command; it may hold secrets and stays out of the repr.
-    ``timeout`` counts from the command's start; ``grace`` lies between SIGTERM and SIGKILL.
+    ``timeout`` counts from the first start of the command, whatever is started again; ``grace`` lies between SIGTERM
+    and SIGKILL. ``retries`` is how often a command that ends with another code than 0 is started again; it finds the
+    number of the attempt, from 1, in ``CLOUDML_ATTEMPT``. A command that cannot be executed at all is not tried again.
     """
 
     id: str
@@ -29,6 +44,8 @@ class Task:
     timeout: float | None = None
     grace: float = 10.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    restart: Restart | None = None
+    retries: int = 0
 
 
 class TaskState(Enum):
@@ -49,7 +66,8 @@ class TaskStatus:
     """How a task stands.
 
     ``exit_code`` is None while the command runs and if it never ran; a command that signal n killed has 128 + n,
-    as shells and containers report it. ``reason`` is set in every ended state but SUCCEEDED.
+    as shells and containers report it. ``reason`` is set in every ended state but SUCCEEDED; in RUNNING it is how the
+    command ended last. ``restarts`` is how often it was started again, or is about to be; ``pid`` is None before that.
     """
 
     task: Task
@@ -59,6 +77,7 @@ class TaskStatus:
     started: float | None = None
     ended: float | None = None
     reason: str | None = None
+    restarts: int = 0
 
 
 class Engine(Protocol):

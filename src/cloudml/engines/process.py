@@ -13,6 +13,7 @@ together in ``FOLDER/.new-*`` and renamed by its supervisor, so an id is taken, 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
@@ -24,13 +25,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from cloudml.engines import LOG_CHUNK, Task, TaskState, TaskStatus, supervisor
+from cloudml.engines import LOG_CHUNK, Restart, Task, TaskState, TaskStatus, groups, supervisor
 from cloudml.errors import AlreadyExists, Invalid, NotFound, PreconditionFailed
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+SHOWN = ("exit_code", "pid", "started", "ended", "reason", "restarts")  # of status.json, in a TaskStatus
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
@@ -68,8 +71,8 @@ class ProcessEngine:
                     record = _lost(record)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        state = TaskState(record["state"])
-        return TaskStatus(task, state, *(record.get(k) for k in ("exit_code", "pid", "started", "ended", "reason")))
+        shown = {name: record[name] for name in SHOWN if name in record}
+        return TaskStatus(task, TaskState(record["state"]), **shown)
 
     def list(self) -> Iterator[TaskStatus]:
         ids = sorted(os.listdir(self._folder)) if self._folder.exists() else []
@@ -100,7 +103,7 @@ class ProcessEngine:
             pid, born = (path / "alive").read_text().split(" ", 1)
         except FileNotFoundError:  # removed since the look above, so it had ended
             return
-        if _watched(path) and str(supervisor.birth(int(pid))) == born:
+        if _watched(path) and str(groups.birth(int(pid))) == born:
             _kill(os.kill, int(pid), signal.SIGTERM)
 
     def remove(self, id: str) -> None:
@@ -154,18 +157,15 @@ def _check(task: Task) -> None:
         raise Invalid(f"task {task.id!r}: the name of an environment variable is empty or holds '='")
     if (task.timeout is not None and task.timeout <= 0) or task.grace < 0:
         raise Invalid(f"task {task.id!r}: timeout must be positive and grace not negative")
+    if task.retries < 0 or (task.restart and (task.retries or min(astuple(task.restart)) < 0)):
+        raise Invalid(f"task {task.id!r}: either retries or a restart, and neither with negative numbers")
 
 
 def _document(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "argv": task.argv,
-        "env": dict(task.env),
-        "cwd": os.path.abspath(task.cwd),  # the supervisor has a folder of its own
-        "timeout": task.timeout,
-        "grace": task.grace,
-        "labels": dict(task.labels),
-    }
+    fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+    cwd = os.path.abspath(task.cwd)  # the supervisor has a folder of its own
+    restart = task.restart and asdict(task.restart)
+    return {**fields, "env": dict(task.env), "cwd": cwd, "labels": dict(task.labels), "restart": restart}
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -198,7 +198,8 @@ def _spawn(draft: Path, id: str, report: int) -> None:
 
 def _task(path: Path) -> Task:
     document = json.loads((path / "task.json").read_text())
-    return Task(**document | {"argv": tuple(document["argv"])})
+    restart = document.get("restart")
+    return Task(**document | {"argv": tuple(document["argv"]), "restart": restart and Restart(**restart)})
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -222,8 +223,8 @@ def _lost(record: dict[str, Any]) -> dict[str, Any]:
     """A task that nobody watches and nobody wrote the end of: supervisor and guard were killed, or the machine."""
     if record["state"] == "pending":
         return record | {"state": "failed", "reason": "its supervisor never came up"}
-    pid, born = record["pid"], record["birth"]
-    if born is not None and supervisor.birth(pid) == born:  # provably the command, not a later process of that number
+    pid, born = record.get("pid"), record.get("birth")
+    if pid and born and groups.birth(pid) == born:  # provably the command, not a later process of that number
         _kill(os.killpg, pid, signal.SIGKILL)
     return record | {"state": "failed", "reason": "its supervisor was killed"}
 

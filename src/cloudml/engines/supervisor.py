@@ -30,6 +30,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+if TYPE_CHECKING or __package__:
+    from cloudml.engines import groups
+else:  # run by path and isolated: only its own folder is known
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import groups
+
 
 class Work:
     """What ``task.json`` says to run."""
@@ -40,6 +46,8 @@ class Work:
         self.cwd: str = document["cwd"]
         self.timeout: float | None = document["timeout"]
         self.grace: float = document["grace"]
+        self.restart: dict[str, float] | None = document["restart"]
+        self.retries: int = document["retries"]
 
 
 def write(status: dict[str, object]) -> None:
@@ -48,26 +56,6 @@ def write(status: dict[str, object]) -> None:
     with open(draft, "w") as file:
         json.dump(status, file)
     os.replace(draft, "status.json")
-
-
-def birth(pid: int) -> str | None:
-    """What tells a process from a later one with the same number: boot and start time. None where /proc is missing."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as boot, open(f"/proc/{pid}/stat") as stat:
-            return f"{boot.read().strip()}:{stat.read().rpartition(')')[2].split()[19]}"
-    except OSError:
-        return None
-
-
-def signal_group(group: int, number: int) -> bool:
-    """Send a signal to a process group (0 only looks); False once nobody is left in it."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # macOS says so when only zombies are left
-        return False
-    return True
 
 
 class Bell:
@@ -99,7 +87,8 @@ class Bell:
 def guard() -> int:
     """Fork the process that ends the command's group if the supervisor dies; returns the pipe that it reads.
 
-    The command writes its pid to that pipe before it is executed, the supervisor ``done`` when it is through.
+    A command writes its pid to that pipe before it is executed, the supervisor ``-`` when that has ended, and ``done``
+    when it is through.
     """
     read_end, write_end = os.pipe()
     if os.fork():
@@ -111,131 +100,157 @@ def guard() -> int:
         signal.signal(number, signal.SIG_IGN)
     said = b"".join(iter(lambda: os.read(read_end, 4096), b"")).split()
     if b"done" not in said:
-        end_orphan(int(said[0]) if said else None)
+        end_orphan(int(said[-1]) if said and said[-1] != b"-" else None)
     os._exit(0)
 
 
 def end_orphan(group: int | None) -> None:
     """What is left to do for a supervisor that was killed: end the group, then write it down."""
     if group is not None:
-        signal_group(group, signal.SIGKILL)
+        groups.send(group, signal.SIGKILL)
     with open("status.json") as file:
         status = json.load(file)
     if status["state"] in ("pending", "running"):
         write(status | {"state": "failed", "ended": time.time(), "reason": "its supervisor was killed"})
 
 
-def spawn(work: Work, guarded: int) -> tuple[int, str | None]:
-    """Start the command in a session of its own; answers its pid, and why it could not be executed."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setsid()
-            os.write(guarded, b"%d\n" % os.getpid())
-            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
-                signal.signal(number, signal.SIG_DFL)
-            os.chdir(work.cwd)
-            os.execvpe(work.argv[0], work.argv, work.env)
-        except BaseException as error:  # noqa: BLE001  # whatever it is: no second supervisor may come out of here
-            os.write(write_end, refusal(work, error).encode("utf-8", "replace")[:4096])
-        finally:
-            os._exit(127)
-    os.close(write_end)
-    refused = b"".join(iter(lambda: os.read(read_end, 4096), b"")).decode("utf-8", "replace")
-    os.close(read_end)
-    return pid, refused or None
+class End:
+    """How the command ended: its exit code as shells count it, what cut its life short, and the reason in words."""
+
+    def __init__(self, code: int | None, cut: str | None, reason: str | None) -> None:
+        self.code, self.cut, self.reason = code, cut, reason
 
 
-def refusal(work: Work, error: BaseException) -> str:
-    """One line on why the command was not executed."""
-    if not isinstance(error, OSError):
-        return f"{type(error).__name__}: {error}"
-    if error.filename == work.cwd:
-        return f"no such folder: {work.cwd}" if error.errno == errno.ENOENT else f"{error.strerror}: {work.cwd}"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return f"command not found: {work.argv[0]}"
-    return f"{error.strerror}: {work.argv[0]}"
+class Pauses:
+    """How long to wait before the command is started again."""
+
+    def __init__(self, work: Work) -> None:
+        self._restart, self._left = work.restart, work.retries
+        self._next = self._restart["first"] if self._restart else 0.0
+
+    def after(self, end: End, lived: float) -> float | None:
+        """After an end that came so many seconds after the start; None if it is not started again."""
+        if end.cut:
+            return None
+        if self._restart is None:
+            self._left -= 1
+            return 0.0 if end.code and self._left >= 0 else None
+        if lived >= self._restart["healthy"]:
+            self._next = self._restart["first"]
+        pause = min(self._next, self._restart["longest"])
+        self._next = 2 * pause
+        return pause
 
 
-def supervise(pid: int, work: Work, bell: Bell) -> tuple[int, str | None]:
-    """Wait for the command and end its group; answers its wait status, and the state that cut it short."""
-    deadline = NEVER if work.timeout is None else time.monotonic() + work.timeout
-    code: int | None = None
-    cut: str | None = None
-    while True:
-        code = reap(pid).get(pid, code)
-        if code is not None and cut is None:
-            signal_group(pid, signal.SIGKILL)  # what it left behind; the number is ours while anybody is in the group
-            return code, None
-        if code is not None and (deadline == NEVER or not signal_group(pid, 0)):
-            return code, cut
-        if cut is None:
-            cut = "cancelled" if bell.stop_asked() else "timed-out" if time.monotonic() >= deadline else None
-            if cut:
-                adopt_orphans()
-                signal_group(pid, signal.SIGTERM)
-                deadline = time.monotonic() + work.grace
-        elif time.monotonic() >= deadline:
-            signal_group(pid, signal.SIGKILL)
-            deadline = NEVER
-            continue
-        bell.wait(min(deadline, time.monotonic() + (STOP_EVERY if code is None else LOOK_EVERY)))
+class Life:
+    """One task, from a published folder to the last ``status.json``."""
 
+    def __init__(self, work: Work, bell: Bell, guarded: int, report: int) -> None:
+        self._work, self._bell, self._guarded = work, bell, guarded
+        self._report: int | None = report
+        self._deadline = NEVER
+        self._restarts = 0
+        self._shown: dict[str, Any] = {}  # in every status.json
 
-def reap(group: int) -> dict[int, int]:
-    """The wait statuses of the children that ended in a process group, by pid."""
-    ended = {}
-    with contextlib.suppress(ChildProcessError):
-        while (found := os.waitpid(-group, os.WNOHANG))[0]:
-            ended[found[0]] = found[1]
-    return ended
+    def run(self) -> None:
+        """To the last end of the command."""
+        self._deadline = NEVER if self._work.timeout is None else time.monotonic() + self._work.timeout
+        pauses = Pauses(self._work)
+        while True:
+            began = time.monotonic()
+            end = self._once()
+            pause = pauses.after(end, time.monotonic() - began)
+            if pause is None:
+                break
+            self._again(end, pause)
+            if cut := self._rest(pause):
+                end = End(None, cut, None)
+                break
+        write(self._shown | self._verdict(end))
+        self._tell()
 
+    def _once(self) -> End:
+        """Start the command and wait for its end."""
+        work = self._work
+        if self._bell.stop_asked():
+            return End(None, "cancelled", None)
+        env = work.env | {"CLOUDML_ATTEMPT": str(self._restarts + 1)} if work.retries else work.env
+        pid, refused = groups.spawn(work.argv, env, work.cwd, self._guarded)
+        if refused:
+            return End(None, None if self._restarts else "failed", refused)
+        self._shown = {"started": time.time()} | self._shown
+        write(self._shown | {"state": "running", "pid": pid, "birth": groups.birth(pid)})
+        self._tell()
+        status, cut = self._watch(pid)
+        os.write(self._guarded, b"-\n")
+        self._shown |= {"pid": pid}
+        number = os.waitstatus_to_exitcode(status)
+        return End(128 - number if number < 0 else number, cut, groups.how(number) if number else None)
 
-def adopt_orphans() -> None:
-    """On Linux, become the parent of those whose parent ends: an init that reaps late would keep the group alive."""
-    if sys.platform == "linux":
-        with contextlib.suppress(ImportError):
-            import ctypes  # only a task that is cut short pays for it
+    def _watch(self, pid: int) -> tuple[int, str | None]:
+        """Wait for the command and end its group; answers its wait status, and what cut it short."""
+        deadline = self._deadline
+        code: int | None = None
+        cut: str | None = None
+        while True:
+            code = groups.reap(pid).get(pid, code)
+            if code is not None and cut is None:
+                groups.send(pid, signal.SIGKILL)  # what it left behind; the number is ours while anybody is in it
+                return code, None
+            if code is not None and (deadline == NEVER or not groups.send(pid, 0)):
+                return code, cut
+            if cut is None:
+                cut = self._cut()
+                if cut:
+                    groups.adopt_orphans()
+                    groups.send(pid, signal.SIGTERM)
+                    deadline = time.monotonic() + self._work.grace
+            elif time.monotonic() >= deadline:
+                groups.send(pid, signal.SIGKILL)
+                deadline = NEVER
+                continue
+            self._bell.wait(min(deadline, time.monotonic() + (STOP_EVERY if code is None else LOOK_EVERY)))
 
-            ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    def _cut(self) -> str | None:
+        if self._bell.stop_asked():
+            return "cancelled"
+        return "timed-out" if time.monotonic() >= self._deadline else None
 
+    def _again(self, end: End, pause: float) -> None:
+        """Say that the command is about to be started again, in the status and in the log."""
+        self._restarts += 1
+        reason = end.reason or "exit code 0"
+        self._shown |= {"restarts": self._restarts, "reason": reason, "pid": None}
+        write(self._shown | {"state": "running"})
+        if self._work.retries:
+            said = f"attempt {self._restarts + 1} of {self._work.retries + 1}"
+        else:
+            said = f"it is started again in {pause:g} s"
+        os.write(2, f"cloudml: {reason}; {said}\n".encode())
 
-def verdict(code: int, cut: str | None, work: Work) -> dict[str, object]:
-    """The end of a task as ``status.json`` has it."""
-    number = os.waitstatus_to_exitcode(code)
-    how = f"killed by {signal_name(-number)}" if number < 0 else f"exit code {number}"
-    reasons = {"cancelled": STOPPED, "timed-out": f"still running after {work.timeout:g} s" if work.timeout else None}
-    return {
-        "state": cut or ("failed" if number else "succeeded"),
-        "exit_code": 128 - number if number < 0 else number,
-        "ended": time.time(),
-        "reason": reasons[cut] if cut else how if number else None,
-    }
+    def _rest(self, seconds: float) -> str | None:
+        """Wait before the next start; what cut that short."""
+        until = time.monotonic() + seconds
+        while not (cut := self._cut()) and (now := time.monotonic()) < until:
+            self._bell.wait(min(until, self._deadline, now + STOP_EVERY))
+        return cut
 
+    def _verdict(self, end: End) -> dict[str, object]:
+        """The end of the task as ``status.json`` has it."""
+        limit = f"still running after {self._work.timeout:g} s" if self._work.timeout else None
+        tried = f" (attempt {self._restarts + 1} of {self._work.retries + 1})" if self._work.retries else ""
+        return {
+            "state": end.cut or ("failed" if end.reason else "succeeded"),
+            "exit_code": end.code,
+            "ended": time.time(),
+            "reason": {"cancelled": STOPPED, "timed-out": limit}.get(end.cut or "", end.reason and end.reason + tried),
+        }
 
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # the real-time ones have no name
-        return f"signal {number}"
-
-
-def run(work: Work, bell: Bell, guarded: int, report: int) -> None:
-    """From a published folder to the last ``status.json``."""
-    if bell.stop_asked():
-        write({"state": "cancelled", "ended": time.time(), "reason": STOPPED})
-        return tell(report, b"ready")
-    pid, refused = spawn(work, guarded)
-    if refused:
-        os.waitpid(pid, 0)
-        write({"state": "failed", "ended": time.time(), "reason": refused})
-        return tell(report, b"ready")
-    status = {"state": "running", "pid": pid, "started": time.time(), "birth": birth(pid)}
-    write(status)
-    tell(report, b"ready")
-    code, cut = supervise(pid, work, bell)
-    write(status | verdict(code, cut, work))
+    def _tell(self) -> None:
+        """Say to whoever started this that the status tells how it went."""
+        if self._report is not None:
+            tell(self._report, b"ready")
+        self._report = None
 
 
 def tell(report: int, word: bytes) -> None:
@@ -252,7 +267,7 @@ def main(folder: str, id: str, report: int) -> None:
     os.chdir(folder)
     alive = os.open("alive", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(alive, fcntl.LOCK_EX)
-    os.write(alive, f"{os.getpid()} {birth(os.getpid())}".encode())
+    os.write(alive, f"{os.getpid()} {groups.birth(os.getpid())}".encode())
     with open("task.json") as file:
         work = Work(json.load(file))
     bell = Bell()
@@ -263,7 +278,7 @@ def main(folder: str, id: str, report: int) -> None:
             raise
         return tell(report, b"taken")
     guarded = guard()
-    run(work, bell, guarded, report)
+    Life(work, bell, guarded, report).run()
     os.write(guarded, b"done\n")
 
 
