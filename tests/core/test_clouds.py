@@ -16,6 +16,7 @@ from cloudml.testing.conformance.rig import FAMILY, Process, Rig, summary
 from cloudml.testing.conformance.scenarios import (
     ENDPOINT,
     JOB,
+    MONITOR,
     SCENARIOS,
     SCHEDULES,
     done,
@@ -27,6 +28,7 @@ from cloudml.testing.conformance.scenarios import (
     serving,
     sharing,
     single,
+    watch,
 )
 from cloudml.testing.killing import Killed, Points, kill_at
 from cloudml.testing.world import Fault, Row, World
@@ -257,6 +259,19 @@ def test_what_carries_no_label_of_ours_is_never_deleted(
     world_of(rig).rows(table)[foreign] = {"name": foreign, **row}
     replaced(process)
     assert foreign in world_of(rig).rows(table)
+
+
+def test_when_all_is_destroyed_nothing_is_left_but_artifacts(rig: Rig) -> None:
+    process = rig.process()
+    SCENARIOS["whole"].act(process)
+    process.register(rig.models[1])
+    process.apply("endpoint", ENDPOINT, double(rig, 90))
+    if schedules(rig):
+        process.apply("monitor", MONITOR, watch(0.2))
+        process.delete("monitor", MONITOR)
+    SCENARIOS["destroyed"].act(process)
+    assert process.everything() == []
+    assert set(rig.snapshot()) == {"artifacts"}
 
 
 def test_weights_are_kept_exactly(rig: Rig) -> None:

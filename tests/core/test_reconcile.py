@@ -21,8 +21,8 @@ from cloudml.errors import (
     Timeout,
 )
 from cloudml.events import Event, Events, Happened
-from cloudml.reconcile import LAG, Run, label, look, present, reconcile
-from cloudml.specs import Endpoint, Model, TrainingJob, spec_hash
+from cloudml.reconcile import LAG, Run, look, reconcile
+from cloudml.specs import Endpoint, TrainingJob, spec_hash
 from cloudml.spi import Call, Effect, Goal, Operation, Repeat, Secret, Until
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml.waiting import Clock, Wait
@@ -282,21 +282,3 @@ def test_a_secret_is_sent_as_its_value_and_told_as_its_reference(monkeypatch: py
     events = pursued(kind)[1]
     assert kind.sent[0].document == {"env": [{"token": "hush"}]}
     assert not any("hush" in str(event) for event in events)
-
-
-def test_labels_say_whose_which_and_what_it_was_before() -> None:
-    first = present(KEY, WANT, None)
-    assert first.labels == {
-        "cloudml-stack": "shop", "cloudml-kind": "endpoint", "cloudml-name": "fraud-api", "cloudml-id": "fraud-api",
-        "cloudml-hash": label(WANT),
-    }  # fmt: skip
-    was = replace(NEW, labels=first.labels)
-    assert "cloudml-prev" not in present(KEY, WANT, was).labels
-    other = Endpoint(model="fraud:5e6f7a8b")
-    changed = present(KEY, other, was)
-    assert changed.labels["cloudml-prev"] == label(WANT)
-    again = replace(NEW, labels=changed.labels)
-    assert present(KEY, other, again).labels["cloudml-prev"] == label(WANT), "the same again forgets nothing"
-    job = present(Key("job", "fraud-train-1a2b3c4d-2", "shop"), TrainingJob(command="true"), None)
-    assert job.labels["cloudml-name"] == "fraud-train"
-    assert "cloudml-prev" not in present(Key("model", "fraud", "shop"), Model(path="sha256:00"), was).labels

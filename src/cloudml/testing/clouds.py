@@ -8,8 +8,9 @@ from pathlib import Path
 from cloudml.specs import TrainingJob
 from cloudml.spi import Plugin
 from cloudml.testing import named, nested, operations
+from cloudml.testing.cloud import BROKEN
 from cloudml.testing.conformance.rig import Content, Rig
-from cloudml.testing.memory import BROKEN, MemoryConfig
+from cloudml.testing.memory import MemoryConfig
 from cloudml.testing.world import World
 
 CLOUDS: Mapping[str, Callable[[World], Plugin]] = {

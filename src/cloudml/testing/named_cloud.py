@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudml.testing.memory import Cloud
+from cloudml.testing.cloud import Cloud
 from cloudml.testing.world import NativeError, Row
 
 JOB = ("InProgress", "Completed", "Failed")

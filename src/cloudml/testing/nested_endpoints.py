@@ -8,7 +8,8 @@ from typing import Any
 from cloudml import specs
 from cloudml.spi import Call, Effect, Goal, Payload
 from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
-from cloudml.testing.memory import Adapter, Route, base, lacks, runs
+from cloudml.testing.cloud import Route
+from cloudml.testing.memory import Adapter, base, lacks, runs
 from cloudml.testing.world import Row
 
 PHASES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cloudml.testing.memory import Cloud
+from cloudml.testing.cloud import Cloud
 from cloudml.testing.world import NativeError, Row
 
 JOB = ("RUNNING", "SUCCEEDED", "FAILED")

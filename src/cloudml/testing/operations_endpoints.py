@@ -9,7 +9,8 @@ from dataclasses import replace
 from cloudml import specs
 from cloudml.spi import Call, Effect, Goal, Operation, Payload
 from cloudml.states import Failure, Key, Part, Phase, State
-from cloudml.testing.memory import Adapter, Route, base, lacks, runs
+from cloudml.testing.cloud import Route
+from cloudml.testing.memory import Adapter, base, lacks, runs
 from cloudml.testing.world import Row
 
 

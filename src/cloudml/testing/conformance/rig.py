@@ -69,6 +69,13 @@ class Rig:
     world: World | None = None
     fork: Callable[[], Rig] | None = None
 
+    def until(self, met: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Whether something comes true within some seconds: what a provider writes a moment later."""
+        deadline = self.clock.now() + seconds
+        while not (true := met()) and self.clock.now() < deadline:
+            self.clock.sleep(0.05)
+        return true
+
     def process(self, points: Points | None = None, **more: Any) -> Process:
         """A new process with a connection of its own."""
         return Process(self, points or Points(), **more)
