@@ -31,6 +31,14 @@ def test_a_command_that_ends_is_started_again_until_it_is_stopped(
     assert (finish(engine, "t").state, status(engine, "t").reason) == (TaskState.CANCELLED, "stopped on request")
 
 
+def test_an_exit_code_that_is_final_ends_it(engine: ProcessEngine, tmp_path: Path) -> None:
+    script = "[ -e again ] && exit 3; touch again; exit 1"
+    engine.start(replace(shell(tmp_path, script), restart=replace(QUICK, final=(2, 3))))
+    found = finish(engine, "t")
+    assert (found.state, found.exit_code, found.reason, found.restarts) == (TaskState.FAILED, 3, "exit code 3", 1)
+    assert found.task.restart == replace(QUICK, final=(2, 3))
+
+
 def test_a_killed_command_comes_back_with_another_pid(engine: ProcessEngine, tmp_path: Path) -> None:
     engine.start(replace(shell(tmp_path, "exec sleep 600"), restart=QUICK))
     first = status(engine, "t")

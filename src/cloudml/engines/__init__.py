@@ -16,15 +16,17 @@ LOG_CHUNK = 1_000_000  # bytes: the most that one call of `logs` returns
 
 @dataclass(frozen=True)
 class Restart:
-    """A command that is to run until it is stopped: one that ends by itself, with whatever code, is started again.
+    """A command that is to run until it is stopped: one that ends by itself is started again.
 
     The pause before it is ``first`` seconds, twice as long after each further end, at most ``longest``; a command that
-    lived ``healthy`` seconds begins with ``first`` again.
+    lived ``healthy`` seconds begins with ``first`` again. With one of the exit codes ``final`` it has said that another
+    start would end the same way: the task has failed.
     """
 
     first: float = 0.5
     longest: float = 30.0
     healthy: float = 30.0
+    final: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

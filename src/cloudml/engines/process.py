@@ -157,7 +157,7 @@ def _check(task: Task) -> None:
         raise Invalid(f"task {task.id!r}: the name of an environment variable is empty or holds '='")
     if (task.timeout is not None and task.timeout <= 0) or task.grace < 0:
         raise Invalid(f"task {task.id!r}: timeout must be positive and grace not negative")
-    if task.retries < 0 or (task.restart and (task.retries or min(astuple(task.restart)) < 0)):
+    if task.retries < 0 or (task.restart and (task.retries or min(astuple(task.restart)[:3]) < 0)):
         raise Invalid(f"task {task.id!r}: either retries or a restart, and neither with negative numbers")
 
 
@@ -199,7 +199,9 @@ def _spawn(draft: Path, id: str, report: int) -> None:
 def _task(path: Path) -> Task:
     document = json.loads((path / "task.json").read_text())
     restart = document.get("restart")
-    return Task(**document | {"argv": tuple(document["argv"]), "restart": restart and Restart(**restart)})
+    if restart:
+        restart = Restart(**restart | {"final": tuple(restart["final"])})
+    return Task(**document | {"argv": tuple(document["argv"]), "restart": restart})
 
 
 def _record(path: Path) -> dict[str, Any]:

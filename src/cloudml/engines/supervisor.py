@@ -46,7 +46,7 @@ class Work:
         self.cwd: str = document["cwd"]
         self.timeout: float | None = document["timeout"]
         self.grace: float = document["grace"]
-        self.restart: dict[str, float] | None = document["restart"]
+        self.restart: dict[str, Any] | None = document["restart"]
         self.retries: int = document["retries"]
 
 
@@ -135,9 +135,11 @@ class Pauses:
         if self._restart is None:
             self._left -= 1
             return 0.0 if end.code and self._left >= 0 else None
+        if end.code in self._restart["final"]:
+            return None
         if lived >= self._restart["healthy"]:
             self._next = self._restart["first"]
-        pause = min(self._next, self._restart["longest"])
+        pause: float = min(self._next, self._restart["longest"])
         self._next = 2 * pause
         return pause
 
