@@ -8,9 +8,10 @@ import pytest
 
 from cloudml.testing.conformance.rig import Rig
 from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, Scenario, schedules
-from cloudml.testing.killing import Killed, Points, kill_at
+from cloudml.testing.killing import LOOKS, Killed, Points, kill_at
 
 POINTS = "kill points"
+LEAST = 3  # of one call: before it, when the provider took it, and when its answer was noted
 
 
 def walked(rig: Rig, scenario: Scenario) -> int:
@@ -19,28 +20,29 @@ def walked(rig: Rig, scenario: Scenario) -> int:
     alone = start()
     scenario.act(alone.process(points))
     expected, log = alone.snapshot(), alone.world and alone.world.log
-    for number, point in enumerate(points.passed, 1):
+    looks = () if rig.world else LOOKS  # how often is looked is up to the clock, if it is not ours
+    passed = [point for point in points.passed if point not in looks]
+    for number, point in enumerate(passed, 1):
         other = start()
         with pytest.raises(Killed):
-            scenario.act(other.process(kill_at(number)))
+            scenario.act(other.process(kill_at(number, looks)))
         scenario.act(other.process())
-        where = f"killed at point {number} of {len(points.passed)}: {point}"
+        where = f"killed at point {number} of {len(passed)}: {point}"
         assert other.snapshot() == expected, where
         assert (other.world and other.world.log) == log, where
-    return len(points.passed)
+    return len(passed)
 
 
 class KillsContract:
-    """For providers whose kinds can be watched; prints how many points were walked."""
+    """For every provider; without looks, and so with fewer points, where it works by a real clock."""
 
     @pytest.mark.parametrize("name", SCENARIOS)
     def test_a_kill_at_any_point_changes_nothing(
         self, rig: Rig, name: str, record_property: Callable[[str, object], None]
     ) -> None:
-        assert rig.expects_kills
         number = walked(rig, SCENARIOS[name])
         record_property(POINTS, number)
-        assert number >= 4
+        assert number >= LEAST
 
     @pytest.mark.parametrize("name", SCHEDULES)
     def test_a_kill_at_any_point_of_a_schedule(
@@ -51,4 +53,4 @@ class KillsContract:
             return
         number = walked(rig, SCHEDULES[name])
         record_property(POINTS, number)
-        assert number >= 4
+        assert number >= LEAST

@@ -1,9 +1,12 @@
-"""What a contract runs on: a provider to connect to again and again, and what to ask of it."""
+"""What a contract runs on: a provider to connect to again and again, and what to ask of it.
+
+Whoever wrote a provider makes one with ``rig_of``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,7 @@ class Rig:
 
     ``models`` answer differently to ``request``, ``broken`` loads nowhere; ``job`` ends well at once, ``failing`` ends
     with an error, ``slow`` runs until it is cancelled or for some seconds. ``snapshot`` is all that there is, to be
-    compared from run to run; ``world`` is set for the clouds in memory alone. ``expects_kills`` where a process may
-    die anywhere.
+    compared from run to run; ``world`` is set for the clouds in memory alone.
     """
 
     plugin: Plugin
@@ -65,7 +67,6 @@ class Rig:
     snapshot: Callable[[], Any]
     stack: str = "shop-test"
     timeout: float = 3600.0
-    expects_kills: bool = True
     world: World | None = None
     fork: Callable[[], Rig] | None = None
 
@@ -79,6 +80,59 @@ class Rig:
     def process(self, points: Points | None = None, **more: Any) -> Process:
         """A new process with a connection of its own."""
         return Process(self, points or Points(), **more)
+
+
+def rig_of(
+    plugin: Plugin,
+    empty: Callable[[], Any],
+    *,
+    job: specs.TrainingJob,
+    failing: specs.TrainingJob,
+    slow: specs.TrainingJob,
+    models: tuple[Path, Path],
+    broken: Path,
+    request: bytes,
+    native: Callable[[Any], Any] = lambda config: None,
+    timeout: float = 60.0,
+) -> Rig:
+    """A rig for a provider that works by the clock; ``empty`` gives the configuration of a new, empty place.
+
+    ``job`` leaves a model and ends well at once, ``failing`` ends with an error, ``slow`` runs for about a second;
+    ``models`` are files or folders that answer differently to ``request``, ``broken`` can be registered and not served.
+    ``native`` tells what is at a configuration besides the labelled resources and the artifacts.
+    """
+
+    def fresh() -> Rig:
+        config = empty()
+        return replace(start, config=config, snapshot=lambda: (_everywhere(made(config)), native(config)))
+
+    def made(config: Any) -> Process:
+        return replace(start, config=config).process()
+
+    start = Rig(
+        plugin=plugin,
+        config=None,
+        clock=Clock(),
+        fresh=fresh,
+        job=job,
+        failing=failing,
+        slow=slow,
+        models=(Content(models[0]), Content(models[1])),
+        broken=Content(broken),
+        request=request,
+        snapshot=lambda: None,
+        timeout=timeout,
+    )
+    return fresh()
+
+
+def _everywhere(process: Process) -> Any:
+    """Every resource that carries a label, and the keys of the stack's artifacts."""
+    provider = process.provider
+    kinds = [kind for name in KINDS.values() if (kind := getattr(provider, name)) is not None]
+    root = provider.artifacts.uri(process.stack)
+    keys = sorted(uri.removeprefix(root) for uri in provider.artifacts.list(process.stack))
+    return summary([state for kind in kinds for state in kind.list(None)]), keys
 
 
 @dataclass
