@@ -153,8 +153,10 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy, strict, over product, provider, examples and this file."""
     prepare(session)
-    for paths in (["src", "providers/local"], ["noxfile.py"], *([file] for file in scripts())):
+    for paths in (["src", "providers/local"], ["noxfile.py"]):
         session.run("mypy", *paths, *session.posargs)
+    for file in scripts():
+        session.run("mypy", file, *session.posargs, env={"MYPYPATH": str(Path(file).parent)})
 
 
 def scripts() -> list[str]:

@@ -77,7 +77,9 @@ class Store:
         if not self._path.exists():
             return []
         with self._open() as db, _transaction(db, "BEGIN"):
-            rows = db.execute("SELECT * FROM families WHERE ?1 IS NULL OR name = ?1 ORDER BY name", (name,)).fetchall()
+            rows = db.execute(
+                "SELECT * FROM families WHERE :name IS NULL OR name = :name ORDER BY name", {"name": name}
+            ).fetchall()
             return [
                 Family(row["name"], row["owner"], json.loads(row["labels"]), row["created"], _versions(db, row["name"]))
                 for row in rows
