@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from cloudml.reconcile import label, present
+from cloudml.labels import label, present
 from cloudml.specs import Endpoint, Model, Spec, TrainingJob, spec_hash
 from cloudml.states import Key, Phase, State
 
