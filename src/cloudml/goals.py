@@ -13,7 +13,9 @@ from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
 from cloudml.errors import ConfigError, NotFound
 from cloudml.events import Events
-from cloudml.reconcile import Run, label, look, present, reconcile
+from cloudml.labels import label, present
+from cloudml.reconcile import look, reconcile
+from cloudml.run import Run
 from cloudml.specs import MUTABLE, Endpoint, Model, Monitor, Spec, TrainingJob, document, hash8, spec_hash
 from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until
 from cloudml.states import Key, Part, State

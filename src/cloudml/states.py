@@ -129,6 +129,11 @@ class State:
     created: float | None = None
     native: Mapping[str, Any] = field(default_factory=lambda: EMPTY, repr=False, compare=False)
 
+    @property
+    def working(self) -> bool:
+        """Whether an operation on it is running."""
+        return any(operation.running for operation in self.operations)
+
     def part(self, kind: str, *, spec: str | None = None, name: str | None = None) -> Part | None:
         """The first part of that kind with that hash or name, or None."""
         return next(

@@ -21,7 +21,8 @@ from cloudml.errors import (
     Timeout,
 )
 from cloudml.events import Event, Events, Happened
-from cloudml.reconcile import LAG, Run, look, reconcile
+from cloudml.reconcile import look, reconcile
+from cloudml.run import LAG, Run
 from cloudml.specs import Endpoint, TrainingJob, spec_hash
 from cloudml.spi import Call, Effect, Goal, Operation, Repeat, Secret, Until
 from cloudml.states import Failure, Key, Part, Phase, State

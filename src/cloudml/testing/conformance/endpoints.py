@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cloudml.errors import CloudmlError, Conflict, RolledBack, RunFailed
-from cloudml.reconcile import label
+from cloudml.labels import label
 from cloudml.specs import Deployment, Endpoint, hashes, spec_hash
 from cloudml.spi import Effect, Payload, Until, Window
 from cloudml.states import Phase

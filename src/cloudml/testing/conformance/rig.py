@@ -14,7 +14,9 @@ from cloudml import specs
 from cloudml.calls import NativeCaller
 from cloudml.content import digest
 from cloudml.events import Event, Events, Happened
-from cloudml.reconcile import Run, look, present, reconcile
+from cloudml.labels import present
+from cloudml.reconcile import look, reconcile
+from cloudml.run import Run
 from cloudml.spi import Call, Goal, Kind, Later, Payload, Plugin, Provider, Reference, Until
 from cloudml.states import Key, Phase, State
 from cloudml.testing.killing import Points, Watched
