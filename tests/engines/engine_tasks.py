@@ -20,9 +20,10 @@ def shell(tmp_path: Path, script: str, id: str = "t", timeout: float | None = No
 
 
 def output(engine: Engine, id: str = "t") -> bytes:
-    said, cursor = engine.logs(id)
-    while chunk := engine.logs(id, cursor)[0]:
-        said, cursor = said + chunk, cursor + len(chunk)
+    said, (chunk, cursor) = b"", engine.logs(id)
+    while chunk:
+        said += chunk
+        chunk, cursor = engine.logs(id, cursor)
     return said
 
 

@@ -30,6 +30,20 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Slots:
+    """What a task takes of a machine that several tasks share: ``take`` of the ``total`` slots of ``folder``.
+
+    It is PENDING until they are free and everybody who asked before has got theirs, and FAILED if that takes longer
+    than ``timeout`` seconds.
+    """
+
+    folder: str
+    total: int
+    take: int
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """A command to run, under an id that is unique in its engine.
 
@@ -37,6 +51,7 @@ class Task:
     ``timeout`` counts from the first start of the command, whatever is started again; ``grace`` lies between SIGTERM
     and SIGKILL. ``retries`` is how often a command that ends with another code than 0 is started again; it finds the
     number of the attempt, from 1, in ``CLOUDML_ATTEMPT``. A command that cannot be executed at all is not tried again.
+    Of an output of more than ``log_limit`` bytes the beginning and the end are kept.
     """
 
     id: str
@@ -48,6 +63,8 @@ class Task:
     labels: Mapping[str, str] = field(default_factory=dict)
     restart: Restart | None = None
     retries: int = 0
+    slots: Slots | None = None
+    log_limit: int = 64_000_000
 
 
 class TaskState(Enum):
@@ -68,8 +85,9 @@ class TaskStatus:
     """How a task stands.
 
     ``exit_code`` is None while the command runs and if it never ran; a command that signal n killed has 128 + n,
-    as shells and containers report it. ``reason`` is set in every ended state but SUCCEEDED; in RUNNING it is how the
-    command ended last. ``restarts`` is how often it was started again, or is about to be; ``pid`` is None before that.
+    as shells and containers report it. ``reason`` is set in every ended state but SUCCEEDED; in PENDING it is what
+    the task waits for, in RUNNING how the command ended last. ``restarts`` is how often it was started again, or is
+    about to be; ``pid`` is None before that.
     """
 
     task: Task
@@ -86,7 +104,7 @@ class Engine(Protocol):
     """Where tasks run. Every method that takes an id raises Invalid for one that cannot be the name of a folder."""
 
     def start(self, task: Task) -> TaskStatus:
-        """Run a task detached from this process; returns once it runs or has failed to.
+        """Run a task detached from this process; returns once it runs, waits for its slots, or has failed to.
 
         A command that cannot be run is a FAILED status, not an error.
         Raises AlreadyExists if the id is taken, Invalid for a task that could never run.
@@ -101,7 +119,7 @@ class Engine(Protocol):
     def logs(self, id: str, cursor: int = 0) -> tuple[bytes, int]:
         """Output (stdout and stderr together) from byte ``cursor`` on, at most LOG_CHUNK, and the next cursor.
 
-        Raises NotFound.
+        Where output is not kept any more, one line more says how much was cut. Raises NotFound.
         """
 
     def stop(self, id: str) -> None:

@@ -18,10 +18,10 @@ def birth(pid: int) -> str | None:
         return None
 
 
-def spawn(argv: list[str], env: dict[str, str], cwd: str, guarded: int) -> tuple[int, str | None]:
+def spawn(argv: list[str], env: dict[str, str], cwd: str, guarded: int, output: int) -> tuple[int, str | None]:
     """Start a command in a session of its own; answers its pid, and why it could not be executed.
 
-    Its pid is written to the pipe ``guarded`` before it is executed.
+    Its pid is written to the pipe ``guarded`` before it is executed; stdout and stderr go to ``output``.
     """
     read_end, write_end = os.pipe()
     pid = os.fork()
@@ -29,6 +29,8 @@ def spawn(argv: list[str], env: dict[str, str], cwd: str, guarded: int) -> tuple
         try:
             os.setsid()
             os.write(guarded, b"%d\n" % os.getpid())
+            os.dup2(output, 1)
+            os.dup2(output, 2)
             for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would pass that on
                 signal.signal(number, signal.SIG_DFL)
             os.chdir(cwd)

@@ -1,10 +1,11 @@
 """The process engine: each task is a detached process of this machine, and a folder that any process can read.
 
     FOLDER/ID/task.json    what was asked, mode 0600: the environment may hold secrets
-              log          stdout and stderr
+              log log.N    stdout and stderr: the beginning, and pieces of the end
               status.json  replaced in one step by the supervisor
               alive        locked while the task is watched; the supervisor's pid and birth
               stop         somebody asked it to stop
+              spare        room for the last status on a full disk
 
 A task is watched while ``alive`` is locked: a pid may be somebody else's by now, a lock may not. A new task is put
 together in ``FOLDER/.new-*`` and renamed by its supervisor, so an id is taken, complete and watched in one step.
@@ -29,11 +30,12 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from cloudml.engines import LOG_CHUNK, Restart, Task, TaskState, TaskStatus, groups, supervisor
+from cloudml.engines import LOG_CHUNK, Restart, Task, TaskState, TaskStatus, groups, logs, supervisor
 from cloudml.errors import AlreadyExists, Invalid, NotFound, PreconditionFailed
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SHOWN = ("exit_code", "pid", "started", "ended", "reason", "restarts")  # of status.json, in a TaskStatus
+LEAST_LOG = 1000  # bytes
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
@@ -49,10 +51,15 @@ class ProcessEngine:
             raise AlreadyExists(f"task {task.id!r} exists already")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._aside("new")
-        _write(draft / "task.json", _document(task))
-        _write(draft / "status.json", {"state": "pending"})
-        word = _launch(draft, task.id)
-        if word == b"taken" or (not word and not self._publish_failure(draft, task.id)):
+        try:
+            _write(draft / "task.json", _document(task))
+            _write(draft / "status.json", {"state": "pending"})
+            word = _launch(draft, task.id)
+            taken = word == b"taken" or (not word and not self._publish_failure(draft, task.id))
+        except OSError:  # a full disk, for example
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        if taken:
             shutil.rmtree(draft)
             raise AlreadyExists(f"task {task.id!r} exists already")
         status = self.status(task.id)
@@ -84,12 +91,9 @@ class ProcessEngine:
         if cursor < 0:
             raise Invalid(f"a log cursor is a byte offset, not {cursor}")
         try:
-            with open(self._path(id) / "log", "rb") as file:
-                file.seek(cursor)
-                chunk = file.read(LOG_CHUNK)
+            return logs.read(str(self._path(id)), cursor, LOG_CHUNK)
         except FileNotFoundError as error:
             raise NotFound(f"no task {id!r}") from error
-        return chunk, cursor + len(chunk)
 
     def stop(self, id: str) -> None:
         status = self.status(id)
@@ -159,13 +163,17 @@ def _check(task: Task) -> None:
         raise Invalid(f"task {task.id!r}: timeout must be positive and grace not negative")
     if task.retries < 0 or (task.restart and (task.retries or min(astuple(task.restart)[:3]) < 0)):
         raise Invalid(f"task {task.id!r}: either retries or a restart, and neither with negative numbers")
+    if task.slots and not 0 < task.slots.take <= task.slots.total:
+        raise Invalid(f"task {task.id!r} asks for {task.slots.take} slots, and there are {task.slots.total}")
+    if task.log_limit < LEAST_LOG:
+        raise Invalid(f"task {task.id!r}: a log limit is at least {LEAST_LOG} bytes")
 
 
 def _document(task: Task) -> dict[str, Any]:
     fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
     cwd = os.path.abspath(task.cwd)  # the supervisor has a folder of its own
-    restart = task.restart and asdict(task.restart)
-    return {**fields, "env": dict(task.env), "cwd": cwd, "labels": dict(task.labels), "restart": restart}
+    inner = {"restart": task.restart and asdict(task.restart), "slots": task.slots and asdict(task.slots)}
+    return {**fields, **inner, "env": dict(task.env), "cwd": cwd, "labels": dict(task.labels)}
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
@@ -223,7 +231,7 @@ def _watched(path: Path) -> bool:
 
 def _lost(record: dict[str, Any]) -> dict[str, Any]:
     """A task that nobody watches and nobody wrote the end of: supervisor and guard were killed, or the machine."""
-    if record["state"] == "pending":
+    if record["state"] == "pending" and "reason" not in record:
         return record | {"state": "failed", "reason": "its supervisor never came up"}
     pid, born = record.get("pid"), record.get("birth")
     if pid and born and groups.birth(pid) == born:  # provably the command, not a later process of that number

@@ -1,0 +1,88 @@
+"""Logs that are larger than what is kept."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_tasks import finish, output, shell, status, until
+
+from cloudml.engines import LOG_CHUNK, TaskState
+from cloudml.engines.process import ProcessEngine
+from cloudml.errors import Invalid
+
+COUNT = "i=0; while [ $i -lt {} ]; do i=$((i+1)); echo line $i; done"
+
+
+def kept(tmp_path: Path) -> int:
+    return sum(path.stat().st_size for path in (tmp_path / "tasks" / "t").glob("log*"))
+
+
+def test_the_beginning_and_the_end_are_kept_in_whole_lines(engine: ProcessEngine, tmp_path: Path) -> None:
+    engine.start(replace(shell(tmp_path, COUNT.format(3000)), log_limit=8000))
+    assert finish(engine, "t").state is TaskState.SUCCEEDED
+    assert kept(tmp_path) <= 8000
+    lines = output(engine).decode().splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("cloudml: ")]
+    said = int(lines[at].split()[1])
+    assert lines[:at] == [f"line {number}" for number in range(1, at + 1)]
+    after = len(lines) - at - 1
+    assert lines[at + 1 :] == [f"line {number}" for number in range(3001 - after, 3001)]
+    missing = sum(len(f"line {number}\n") for number in range(at + 1, 3001 - after))
+    assert lines[at] == f"cloudml: {missing} bytes of output were cut here"
+    assert at > 300
+    assert after > 200
+    assert said > 10_000
+
+
+def test_a_follower_that_keeps_up_misses_nothing(engine: ProcessEngine, tmp_path: Path) -> None:
+    step = "until [ -e go$i ]; do sleep 0.005; done"
+    script = f"for i in 1 2 3 4 5 6; do {step}; head -c 1500 /dev/zero | tr '\\000' $i; done"
+    engine.start(replace(shell(tmp_path, script), log_limit=4000))
+    said, cursor = b"", 0
+    for number in range(1, 7):
+        (tmp_path / f"go{number}").touch()
+        while len(said) < 1500 * number:
+            chunk, cursor = engine.logs("t", cursor)
+            said += chunk
+    assert said == b"".join(str(number).encode() * 1500 for number in range(1, 7))
+    finish(engine, "t")
+    assert b"bytes of output were cut here" in output(engine)
+
+
+def test_a_hundred_megabytes_leave_little_and_cost_no_memory(engine: ProcessEngine, tmp_path: Path) -> None:
+    text = "a line of a hundred bytes, as progress bars and warnings in a loop print it by the million, " + "x" * 8
+    script = f"yes '{text}' | head -c 100000000; until [ -e go ]; do sleep 0.01; done"
+    engine.start(replace(shell(tmp_path, script), log_limit=4_000_000))
+    until(lambda: kept(tmp_path) > 3_000_000)
+    pid = (tmp_path / "tasks" / "t" / "alive").read_text().split()[0]
+    until(lambda: time.time() - max(path.stat().st_mtime for path in (tmp_path / "tasks" / "t").glob("log*")) > 0.2)
+    if os.path.exists("/proc"):
+        peak = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line)
+        assert int(peak.split()[1]) < 30_000, "kB"
+    (tmp_path / "go").touch()
+    assert finish(engine, "t").state is TaskState.SUCCEEDED
+    assert kept(tmp_path) <= 4_000_000
+    first, cursor = engine.logs("t")
+    assert len(first) == cursor == LOG_CHUNK
+    cut = next(line for line in output(engine).splitlines() if line.startswith(b"cloudml: "))
+    assert 96_000_000 <= int(cut.split()[1]) < 97_000_000
+
+
+def test_a_daemon_that_fled_does_not_keep_the_task(engine: ProcessEngine, tmp_path: Path) -> None:
+    """It goes on writing after the command has ended, until it finds nobody reads."""
+    engine.start(shell(tmp_path, "setsid yes & exit 3"))
+    done = finish(engine, "t")
+    assert (done.state, done.exit_code) == (TaskState.FAILED, 3)
+
+
+def test_a_limit_that_holds_nothing_is_refused(engine: ProcessEngine, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="at least 1000 bytes"):
+        engine.start(replace(shell(tmp_path, "true"), log_limit=10))
+    assert engine.status("t") is None
+    engine.start(shell(tmp_path, "true"))
+    finish(engine, "t")
+    assert status(engine, "t").task.log_limit == 64_000_000
