@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,11 @@ COUNT = "i=0; while [ $i -lt {} ]; do i=$((i+1)); echo line $i; done"
 
 
 def kept(tmp_path: Path) -> int:
-    return sum(path.stat().st_size for path in (tmp_path / "tasks" / "t").glob("log*"))
+    found = 0
+    for path in (tmp_path / "tasks" / "t").glob("log*"):
+        with contextlib.suppress(FileNotFoundError):  # a piece that went meanwhile
+            found += path.stat().st_size
+    return found
 
 
 def test_the_beginning_and_the_end_are_kept_in_whole_lines(engine: ProcessEngine, tmp_path: Path) -> None:
@@ -55,11 +59,11 @@ def test_a_follower_that_keeps_up_misses_nothing(engine: ProcessEngine, tmp_path
 
 def test_a_hundred_megabytes_leave_little_and_cost_no_memory(engine: ProcessEngine, tmp_path: Path) -> None:
     text = "a line of a hundred bytes, as progress bars and warnings in a loop print it by the million, " + "x" * 8
-    script = f"yes '{text}' | head -c 100000000; until [ -e go ]; do sleep 0.01; done"
+    script = f"yes '{text}' | head -c 100000000; echo; echo; until [ -e go ]; do sleep 0.01; done"
     engine.start(replace(shell(tmp_path, script), log_limit=4_000_000))
     until(lambda: kept(tmp_path) > 3_000_000)
     pid = (tmp_path / "tasks" / "t" / "alive").read_text().split()[0]
-    until(lambda: time.time() - max(path.stat().st_mtime for path in (tmp_path / "tasks" / "t").glob("log*")) > 0.2)
+    until(lambda: engine.logs("t", 100_000_000) != (b"", 100_000_000))
     if os.path.exists("/proc"):
         peak = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line)
         assert int(peak.split()[1]) < 30_000, "kB"
@@ -70,13 +74,6 @@ def test_a_hundred_megabytes_leave_little_and_cost_no_memory(engine: ProcessEngi
     assert len(first) == cursor == LOG_CHUNK
     cut = next(line for line in output(engine).splitlines() if line.startswith(b"cloudml: "))
     assert 96_000_000 <= int(cut.split()[1]) < 97_000_000
-
-
-def test_a_daemon_that_fled_does_not_keep_the_task(engine: ProcessEngine, tmp_path: Path) -> None:
-    """It goes on writing after the command has ended, until it finds nobody reads."""
-    engine.start(shell(tmp_path, "setsid yes & exit 3"))
-    done = finish(engine, "t")
-    assert (done.state, done.exit_code) == (TaskState.FAILED, 3)
 
 
 def test_a_limit_that_holds_nothing_is_refused(engine: ProcessEngine, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 import threading
 import time
 from pathlib import Path
@@ -164,6 +165,20 @@ def test_what_the_command_left_behind_ends_with_it(engine: ProcessEngine, tmp_pa
     finish(engine, "t")
     left = int(output(engine))
     until(lambda: not alive(left))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody becomes the parent of orphans")
+@pytest.mark.parametrize("end", ["exit 3", "exec sleep 600"])
+def test_daemons_that_fled_the_group_end_too(engine: ProcessEngine, tmp_path: Path, end: str) -> None:
+    """Each in a session of its own, deaf to signals, talking without end."""
+    (tmp_path / "deaf.sh").write_text("trap '' TERM HUP INT; (while :; do echo x; done) & echo $$ $! >> pids; wait")
+    script = "setsid sh deaf.sh & setsid setsid sh deaf.sh & "
+    script += f'until [ -e pids ] && [ "$(wc -l < pids)" = 2 ]; do sleep 0.01; done; {end}'
+    engine.start(shell(tmp_path, script, timeout=0.5))
+    assert finish(engine, "t").state is (TaskState.FAILED if "3" in end else TaskState.TIMED_OUT)
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 4
+    assert not [pid for pid in pids if alive(pid)]
 
 
 def test_an_id_is_taken_once(engine: ProcessEngine, tmp_path: Path) -> None:

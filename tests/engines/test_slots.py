@@ -69,14 +69,16 @@ def test_who_asked_first_runs_first(engine: ProcessEngine, begin: Begin, tmp_pat
 
 
 def test_never_more_at_once_than_there_are_slots(engine: ProcessEngine, begin: Begin, tmp_path: Path) -> None:
-    script = "mkdir -p now; mkdir now/$$; ls now | wc -l >> seen; sleep 0.02; rmdir now/$$"
-    ids = [f"t{number}" for number in range(12)]
+    script = "mkdir -p now; mkdir now/$$; ls now | wc -l >> seen; sleep 0.05; rmdir now/$$"
+    ids = [f"t{number}" for number in range(8)]
+    begin("a", take=2)  # until all are there
     for id in ids:
         begin(id, script=script)
+    (tmp_path / "a").touch()
     for id in ids:
         assert finish(engine, id).state is TaskState.SUCCEEDED
     seen = [int(line) for line in (tmp_path / "seen").read_text().split()]
-    assert len(seen) == 12
+    assert len(seen) == 8
     assert max(seen) == 2
 
 

@@ -73,6 +73,20 @@ def test_a_killed_supervisor_takes_its_command_along(engine: ProcessEngine, tmp_
         until(lambda pid=pid: not alive(pid))  # type: ignore[misc]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where there is no /proc, only the first group is known")
+def test_a_killed_supervisor_takes_along_what_has_a_group_of_its_own(engine: ProcessEngine, tmp_path: Path) -> None:
+    """As what a job's runtime starts has."""
+    script = (
+        "import subprocess as s; p = s.Popen(['sleep', '600'], process_group=0); print(p.pid, flush=True); p.wait()"
+    )
+    engine.start(shell(tmp_path, f'exec {sys.executable} -c "{script}"'))
+    until(lambda: engine.logs("t")[0].endswith(b"\n"))
+    inner = int(output(engine))
+    os.kill(supervisor_of(tmp_path), signal.SIGKILL)
+    assert finish(engine, "t").state is TaskState.FAILED
+    until(lambda: not alive(inner))
+
+
 @pytest.mark.skipif(
     sys.platform != "linux", reason="where there is no /proc, nothing proves that the pid is still ours"
 )

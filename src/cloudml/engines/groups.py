@@ -7,6 +7,9 @@ import errno
 import os
 import signal
 import sys
+import time
+
+SWEEP = 2.0  # seconds: a process that the kernel does not let die is left to it
 
 
 def birth(pid: int) -> str | None:
@@ -69,22 +72,57 @@ def send(group: int, number: int) -> bool:
     return True
 
 
-def reap(group: int) -> dict[int, int]:
-    """The wait statuses of the children that ended in a process group, by pid."""
+def reap() -> dict[int, int]:
+    """The wait statuses of the children that ended, by pid."""
     ended = {}
     with contextlib.suppress(ChildProcessError):
-        while (found := os.waitpid(-group, os.WNOHANG))[0]:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
             ended[found[0]] = found[1]
     return ended
 
 
 def adopt_orphans() -> None:
-    """On Linux, become the parent of those whose parent ends: an init that reaps late would keep the group alive."""
+    """On Linux, become the parent of those whose parent ends, so that nobody who was started here gets lost."""
     if sys.platform == "linux":
         with contextlib.suppress(ImportError):
-            import ctypes  # only a task that is cut short pays for it
+            import ctypes
 
             ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def sweep(group: int, spared: int) -> None:
+    """End what a command left behind: its group, and on Linux every descendant of this process but one.
+
+    Whose parent is killed becomes a child of this process, so they come up one generation after the other.
+    """
+    send(group, signal.SIGKILL)
+    over = time.monotonic() + SWEEP
+    while (left := children() - {spared}) and time.monotonic() < over:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+        reap()
+
+
+def children() -> set[int]:
+    """The processes whose parent is this one; nothing where the kernel does not list them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as listed:
+            return {int(pid) for pid in listed.read().split()}
+    except OSError:
+        return set()
+
+
+def end_session(session: int) -> None:
+    """End everything in a session, whatever its group; where there is no /proc, the first group of it."""
+    send(session, signal.SIGKILL)
+    for name in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{name}/stat") as stat:
+                found = int(stat.read().rpartition(")")[2].split()[3])
+            if found == session:
+                os.kill(int(name), signal.SIGKILL)
 
 
 def how(number: int) -> str:

@@ -71,8 +71,9 @@ def full(folder: str) -> bool:
 class Life:
     """One task, from a published folder to the last ``status.json``."""
 
-    def __init__(self, work: records.Work, doorbell: bell.Bell, guarded: int, report: int) -> None:
-        self._work, self._bell, self._guarded = work, doorbell, guarded
+    def __init__(self, work: records.Work, doorbell: bell.Bell, guard: tuple[int, int], report: int) -> None:
+        self._work, self._bell = work, doorbell
+        self._guard, self._guarded = guard  # its pid, and the pipe to it
         self._report: int | None = report
         self._log = logs.Log(work.log_limit)
         self._deadline = NEVER
@@ -107,7 +108,6 @@ class Life:
 
     def _live(self) -> End:
         """Start the command, as often as it is to be started."""
-        self._deadline = NEVER if self._work.timeout is None else time.monotonic() + self._work.timeout
         pauses = Pauses(self._work)
         while True:
             began = time.monotonic()
@@ -128,10 +128,13 @@ class Life:
         pid, refused = groups.spawn(work.argv, env, work.cwd, self._guarded, self._log.sink)
         if refused:
             return End(None, None if self._restarts else "failed", refused)
+        if work.timeout is not None and not self._restarts:
+            self._deadline = time.monotonic() + work.timeout
         self._shown = {"started": time.time()} | self._shown
         records.write(self._shown | {"state": "running", "pid": pid, "birth": groups.birth(pid)})
         self._tell()
         status, cut = self._watch(pid)
+        groups.sweep(pid, self._guard)
         self._log.pass_on()  # once, which is all that the pipe holds: what has fled the group may go on for ever
         os.write(self._guarded, b"-\n")
         self._shown |= {"pid": pid}
@@ -145,16 +148,14 @@ class Life:
         cut: str | None = None
         while True:
             more = self._log.pass_on()
-            code = groups.reap(pid).get(pid, code)
+            code = groups.reap().get(pid, code)
             if code is not None and cut is None:
-                groups.send(pid, signal.SIGKILL)  # what it left behind; the number is ours while anybody is in it
                 return code, None
             if code is not None and (deadline == NEVER or not groups.send(pid, 0)):
                 return code, cut
             if cut is None:
                 cut = self._cut()
                 if cut:
-                    groups.adopt_orphans()
                     groups.send(pid, signal.SIGTERM)
                     deadline = time.monotonic() + self._work.grace
             elif time.monotonic() >= deadline:

@@ -62,10 +62,10 @@ def write(status: dict[str, Any], last: bool = False) -> None:
         with open("spare", "r+") as file:
             file.write(json.dumps(status).ljust(ROOM))
         draft = "spare"
-    os.replace(draft, "status.json")
-    if last:
+    if last and draft != "spare":
         with contextlib.suppress(FileNotFoundError):
-            os.unlink("spare")
+            os.unlink("spare")  # before: once the last status is there, the folder may be removed
+    os.replace(draft, "status.json")
 
 
 def write_orphan() -> None:

@@ -5,7 +5,7 @@ watched; REPORT is a file descriptor that is told ``taken`` (the id exists), or 
 went). stdin is the command's; stdout and stderr are the log, for the last words of this program itself. Every task
 waits for it, so it is started by path and imports little, never cloudml.
 
-    launcher --forks--> supervisor --forks--> guard      holds the lock too, and ends the group if the supervisor dies
+    launcher --forks--> supervisor --forks--> guard      holds the lock too, ends the session if the supervisor dies
        ends at once         |
                             +------forks--> command      a session and process group of its own
 """
@@ -30,16 +30,16 @@ else:  # run by path and isolated: only its own folder is known
     import records
 
 
-def guard() -> int:
-    """Fork the process that ends the command's group if the supervisor dies; returns the pipe that it reads.
+def guard() -> tuple[int, int]:
+    """Fork the process that ends the command if the supervisor dies; returns its pid, and the pipe that it reads.
 
     A command writes its pid to that pipe before it is executed, the supervisor ``-`` when that has ended, and ``done``
     when it is through.
     """
     read_end, write_end = os.pipe()
-    if os.fork():
+    if pid := os.fork():
         os.close(read_end)
-        return write_end
+        return pid, write_end
     os.setsid()  # a signal to the supervisor's group must not reach it
     os.close(write_end)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -47,7 +47,7 @@ def guard() -> int:
     said = b"".join(iter(lambda: os.read(read_end, 4096), b"")).split()
     if b"done" not in said:
         if said and said[-1] != b"-":
-            groups.send(int(said[-1]), signal.SIGKILL)
+            groups.end_session(int(said[-1]))
         records.write_orphan()
     os._exit(0)
 
@@ -70,8 +70,9 @@ def main(folder: str, id: str, report: int) -> None:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             raise
         return life.tell(report, b"taken")
-    guarded = guard()
-    life.Life(work, doorbell, guarded, report).run()
+    groups.adopt_orphans()
+    pid, guarded = guard()
+    life.Life(work, doorbell, (pid, guarded), report).run()
     os.write(guarded, b"done\n")
 
 
