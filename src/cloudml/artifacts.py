@@ -27,11 +27,13 @@ class Content:
     """What is to be at a key, or how to make it once it is needed.
 
     ``digest`` is set where the key may hold something else, which is then replaced; any other key names its content.
+    ``size`` in bytes, where it was counted.
     """
 
     key: str
     source: Path | Callable[[], bytes]
     digest: str | None = None
+    size: int | None = None
 
 
 def from_path(stack: str, path: Path) -> tuple[str, Content]:
@@ -43,7 +45,9 @@ def from_path(stack: str, path: Path) -> tuple[str, Content]:
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
     planned = digest if path.is_dir() else f"{digest}/{path.name}"
-    return planned, Content(f"{stack}/content/{planned.removeprefix('sha256:')}", path)
+    files = [path] if path.is_file() else [file for _, file in content.files(path)]
+    size = sum(file.stat().st_size for file in files)
+    return planned, Content(f"{stack}/content/{planned.removeprefix('sha256:')}", path, size=size)
 
 
 def document(key: str, value: Mapping[str, Any], changes: bool = False) -> Content:
@@ -85,7 +89,8 @@ class Contents:
         if have and (want.digest is None or have.spec == want.digest):
             return []
         why = "its content differs" if have else "not stored yet"
-        body = {"key": want.key, "digest": want.digest} if want.digest else {"key": want.key}
+        known = {"digest": want.digest, "bytes": want.size}
+        body = {"key": want.key, **{name: value for name, value in known.items() if value is not None}}
         return [Call("PutArtifact", target, body, why, Effect.UPDATE if have else Effect.CREATE)]
 
     def send(self, call: Call) -> Operation | None:

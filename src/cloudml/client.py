@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudml import plugins
+from cloudml import notebook, plugins, profiles
 from cloudml.calls import NativeCaller
 from cloudml.errors import AlreadyExists, NotFound
 from cloudml.events import Events, Listener
 from cloudml.goals import Session, stack_name
-from cloudml.handles import EndpointHandle, Job, ModelVersion, MonitorHandle, model_fields, register, version_of
+from cloudml.handles import EndpointHandle, Job, ModelVersion, model_fields, register, version_of
+from cloudml.monitors import MonitorHandle, watched
+from cloudml.notebook import card, detaching
 from cloudml.specs import Endpoint, Model, TrainingJob, make
 from cloudml.spi import Plugin, Until
 from cloudml.states import Key, State
@@ -27,16 +28,22 @@ def connect(
     project: str | None = None,
     env: str | None = None,
     listeners: Sequence[Listener] = (),
-    **settings: Any,
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Client:
-    """A client for a provider (``local``, ``sagemaker``, …), else for ``CLOUDML_PLATFORM``, else for this machine.
+    """A client for a provider (``local``, ``sagemaker``, …) or a profile of ``~/.config/cloudml/config.toml``.
 
-    ``settings`` are the provider's own (``region``, ``role``, …); ``project`` and ``env`` name the stack that
-    everything made here is labelled with. ConfigError for an unknown provider or setting, MissingExtra if its SDK is
-    not installed.
+    Without a name: ``CLOUDML_PLATFORM``, else ``CLOUDML_PROFILE`` or the file's ``default_profile``, else this machine.
+    ``project`` and ``env`` name the stack that everything made here is labelled with. The provider's own settings
+    (``region``, ``role``, …) are given by keyword, or in ``settings`` where one has a name that is taken here:
+    ``connect("vertex", project="fraud", settings={"project": "acme-ml"})``. A keyword goes before ``settings``, and
+    both before the profile. In a notebook progress is shown; ``listeners`` are told of it as well. ConfigError for an
+    unknown provider or setting, MissingExtra if its SDK is not installed.
     """
-    name = provider or os.environ.get("CLOUDML_PLATFORM") or "local"
-    return connect_plugin(plugins.load(name), stack_name(project or DEFAULT_PROJECT, env or name), listeners, settings)
+    chosen = profiles.resolve(provider)
+    stack = stack_name(project or DEFAULT_PROJECT, env or chosen.provider)
+    whole = {**chosen.settings, **(settings or {}), **more}
+    return connect_plugin(plugins.load(chosen.provider), stack, [*listeners, *notebook.live()], whole)
 
 
 def connect_plugin(
@@ -123,9 +130,10 @@ class Client:
             fields["model"] = str(model)
         spec = make(Endpoint, name, fields)
         until = Until.DONE if wait else Until.SUBMITTED
-        self.session.pursue(self.session.endpoint(name, spec), deadline, until)
-        if spec.monitor:
-            self.session.pursue(self.session.monitor(name, spec.monitor))
+        with detaching(f"endpoint {name}", "the same call again goes on from there"):
+            self.session.pursue(self.session.endpoint(name, spec), deadline, until)
+            if spec.monitor:
+                self.session.pursue(self.session.monitor(name, spec.monitor))
         return EndpointHandle(self.session, name)
 
     def _next_attempt(self, name: str, spec: TrainingJob) -> int:
@@ -134,6 +142,10 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client {self.provider} stack {self.stack}>"
+
+    def _repr_html_(self) -> str:
+        then = ("cloud.train(…)", "cloud.models.list()", "cloud.endpoints.list()")
+        return card(f"cloud {self.provider}", rows=[("stack", self.stack)], then=then)
 
 
 @dataclass(frozen=True)
@@ -178,14 +190,29 @@ class Models:
 
     def alias(self, family: str, alias: str, version: int | str) -> ModelVersion:
         """Moves an alias to a version: one write at the provider. NotFound if there is no such version."""
-        reference = self.session.reference(f"{family}:{version}")
+        return self._changed(f"{family}:{version}", alias=alias)
+
+    def approve(self, model: str | ModelVersion) -> ModelVersion:
+        """Lets a version (as of ``get``) be used. NotFound if there is none, Unsupported if nobody judges there."""
+        return self._changed(str(model), approval="approved")
+
+    def reject(self, model: str | ModelVersion) -> ModelVersion:
+        """Says that a version must not be used."""
+        return self._changed(str(model), approval="rejected")
+
+    def suspend(self, model: str | ModelVersion) -> ModelVersion:
+        """Says that a version waits for a judgement: ``pending``."""
+        return self._changed(str(model), approval="pending")
+
+    def _changed(self, text: str, **change: str) -> ModelVersion:
+        """A version with what can change of it changed: one write at the provider."""
+        reference = self.session.reference(text)
         stored = self.session.spec_document(reference.hash)
         if not isinstance(stored, Model):
-            raise NotFound(f"the spec of model {family}:{version} is not in the artifact store")
-        whole = stored.model_dump(by_alias=True, exclude_defaults=True) | {"alias": alias}
-        pursuit = self.session.model(family, make(Model, family, whole))
-        self.session.pursue(pursuit)
-        return self.get(f"{family}:{reference.hash}")
+            raise NotFound(f"the spec of model {text} is not in the artifact store")
+        whole = stored.model_dump(by_alias=True, exclude_defaults=True) | change
+        self.session.pursue(self.session.model(reference.family, make(Model, reference.family, whole)))
+        return self.get(f"{reference.family}:{reference.hash}")
 
     def delete(self, family: str) -> None:
         """Removes a family with its versions. What is deployed goes on serving."""
@@ -228,8 +255,7 @@ class Monitors:
 
     def list(self) -> list[str]:
         """The endpoints of this stack that are watched."""
-        uris = self.session.provider.artifacts.list(f"{self.session.stack}/monitors")
-        return sorted(uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris)
+        return watched(self.session)
 
 
 def _oldest_first(states: Any) -> list[State]:

@@ -16,6 +16,7 @@ class Happened(Enum):
     REFUSED = "refused"
     LOST = "answer lost"
     WAITING = "waiting"
+    PROGRESS = "progress"
     RETRYING = "retrying"
     DONE = "done"
     NOTE = "note"

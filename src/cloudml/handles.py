@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cloudml import artifacts, sidecars
-from cloudml.errors import ConfigError, NotFound, RunFailed
+from cloudml import artifacts, monitors, notebook, sidecars
+from cloudml.errors import CloudmlError, ConfigError, NotFound, RunFailed
 from cloudml.goals import Pursuit, Session
+from cloudml.monitors import MonitorHandle
+from cloudml.notebook import card, detaching, tint
 from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, make
-from cloudml.spi import Goal, Payload, Window
+from cloudml.spi import Goal, Kind, Payload
 from cloudml.states import Key, Phase, State
 from cloudml.waiting import Wait
 
-if TYPE_CHECKING:
-    from cloudml.monitoring import Report
-
 FOREVER = float("inf")
+
+
+class Log(Iterator[str]):
+    """Lines as they come; Ctrl-C ends the reading, not what is read of."""
+
+    def __init__(self, lines: Iterator[str], of: str, then: str) -> None:
+        self._read, self._of, self._then = lines, of, then
+
+    def __next__(self) -> str:
+        with detaching(self._of, self._then):
+            return next(self._read)
+
+    def _ipython_display_(self) -> None:
+        for line in self:
+            sys.stdout.write(f"{line}\n")
 
 
 @dataclass(frozen=True)
@@ -53,13 +68,17 @@ class Job:
         spec = self._spec()
         patience = spec.timeout + 3600 if deadline is None else deadline
         goal = Goal(self.key, spec)
-        state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience)
+        with detaching(f"job {self.id}", f"jobs.get({self.id!r}).cancel() ends it, .logs(follow=True) follows it"):
+            state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience)
         if state is None or state.phase is not Phase.SUCCEEDED:
             raise RunFailed(f"{self.key} was {state.phase.value if state else 'deleted'}")
         return self
 
-    def logs(self, follow: bool = False) -> Iterator[str]:
-        """Its lines so far; with ``follow`` those to come as well, until it ends."""
+    def logs(self, follow: bool = False) -> Log:
+        """Its lines so far; with ``follow`` those to come as well, until it ends. A notebook prints them by itself."""
+        return Log(self._lines(follow), f"job {self.id}", f"jobs.get({self.id!r}).cancel() ends it")
+
+    def _lines(self, follow: bool) -> Iterator[str]:
         wait = Wait(self.session.clock, FOREVER, self.session.plugin.pace)
         cursor: str | None = None
         while True:
@@ -91,7 +110,9 @@ class Job:
         if state.phase is not Phase.SUCCEEDED:
             raise RunFailed(f"{self.key} is {state.phase.value}; only what has succeeded can be registered")
         spec = make(Model, family, {"from": f"run:{self.id}", **model_fields(fields)})
-        return register(self.session, family, spec, state.facts)
+        made_by = self.session.remembered(state)
+        job = made_by if isinstance(made_by, TrainingJob) else None
+        return register(self.session, family, spec, sidecars.facts(self.session.provider.artifacts, state, job))
 
     def _spec(self) -> TrainingJob:
         spec = self.session.remembered(self.state)
@@ -102,10 +123,21 @@ class Job:
     def __repr__(self) -> str:
         return f"<Job {self.id} {_phase(self.session.provider.jobs.observe(self.key, None))}>"
 
+    def _repr_html_(self) -> str:
+        return _drawn(self.key, self.session.provider.jobs, self._card)
+
+    def _card(self, state: State) -> str:
+        if state.phase is Phase.SUCCEEDED:
+            then: tuple[str, ...] = ('job.register("fraud")', "job.logs()")
+        else:
+            then = ("job.logs()",) if state.phase.settled else ("job.wait()", "job.logs(follow=True)", "job.cancel()")
+        rows = [("metrics", state.facts.get("metrics")), ("failure", state.failure and state.failure.reason)]
+        return card(str(self.key), state.phase.value, tint(state.phase), rows, then)
+
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One registered version; ``uri`` is where its files are."""
+    """One registered version; ``uri`` is where its files are, ``created`` its time in seconds since the epoch."""
 
     session: Session
     family: str
@@ -113,6 +145,8 @@ class ModelVersion:
     hash: str
     uri: str
     aliases: tuple[str, ...] = ()
+    approval: str | None = None
+    created: float | None = None
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -122,9 +156,32 @@ class ModelVersion:
 
     @property
     def sidecar(self) -> Mapping[str, Any]:
-        """Its signature, sample, baseline and metrics."""
+        """Its signature, sample, baseline, metrics and lineage."""
         place = sidecars.key(self.session.stack, self.family, self.hash)
         return artifacts.read_document(self.session.provider.artifacts, place) or {}
+
+    @property
+    def lineage(self) -> Mapping[str, Any]:
+        """What it was made from: ``job``, ``source`` and ``data`` by their digests, ``params``, ``requirements``."""
+        found: Mapping[str, Any] = self.sidecar.get("lineage", {})
+        return found
+
+    def _repr_html_(self) -> str:
+        try:
+            sidecar = self.sidecar
+        except CloudmlError as error:
+            return card(f"model {self}", f"cannot be read: {error}", notebook.BAD)
+        lineage = sidecar.get("lineage", {})
+        rows = [
+            ("aliases", self.aliases),
+            ("metrics", sidecar.get("metrics")),
+            ("features", len(sidecar.get("inputs") or ()) or None),
+            ("job", lineage.get("job")),
+            ("params", lineage.get("params")),
+            ("hash", self.hash),
+        ]
+        then = (f'cloud.deploy("my-api", "{self}")', f'cloud.models.alias("{self.family}", "champion", {self.version})')
+        return card(f"model {self}", self.approval or "", notebook.GOOD, rows, then)
 
     def __str__(self) -> str:
         return f"{self.family}:{self.version}"
@@ -206,12 +263,14 @@ class EndpointHandle:
 
     def delete(self) -> None:
         """Removes it, its deployments and its monitor; models stay."""
-        session = self.session
-        session.pursue(session.absent_content(session.monitor_key(self.name)))
-        session.pursue(session.absent(session.provider.endpoints, self.key))
+        monitors.forget(self.session, self.name)
+        self.session.pursue(self.session.absent(self.session.provider.endpoints, self.key))
 
-    def logs(self) -> Iterator[str]:
-        """The lines of its servers so far."""
+    def logs(self) -> Log:
+        """The lines of its servers so far. A notebook prints them by itself."""
+        return Log(self._lines(), str(self.key), "endpoint.delete() ends it")
+
+    def _lines(self) -> Iterator[str]:
         cursor: str | None = None
         while True:
             lines, cursor = self.session.provider.telemetry.logs(self.state, cursor)
@@ -236,62 +295,26 @@ class EndpointHandle:
         if traffic is not None:
             whole = spec.model_dump(by_alias=True, exclude_defaults=True) | {"traffic": dict(traffic)}
             spec = make(Endpoint, self.name, whole)
-        self.session.pursue(self.session.endpoint(self.name, spec), deadline)
+        with detaching(str(self.key), "the same call again goes on from there"):
+            self.session.pursue(self.session.endpoint(self.name, spec), deadline)
         return self
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {_phase(self.session.provider.endpoints.observe(self.key, None))}>"
 
+    def _repr_html_(self) -> str:
+        return _drawn(self.key, self.session.provider.endpoints, self._card)
 
-@dataclass(frozen=True)
-class MonitorHandle:
-    """What is watched on one endpoint."""
-
-    session: Session
-    endpoint: str
-
-    @property
-    def spec(self) -> Monitor | None:
-        """What is set; None if nothing is."""
-        stored = artifacts.read_document(self.session.provider.artifacts, self.session.monitor_key(self.endpoint))
-        return Monitor.model_validate(stored) if stored else None
-
-    def run(self, window: Window | None = None) -> Report:
-        """Compares captured traffic with the baseline of the model that serves it.
-
-        ConfigError if nothing is watched, or if the model was registered without a baseline.
-        """
-        from cloudml.monitoring.run import run
-
-        spec = self.spec
-        if spec is None:
-            raise NotFound(f"endpoint {self.endpoint} has no monitor", hint="endpoint.monitor(drift={'psi': 0.2})")
-        state = EndpointHandle(self.session, self.endpoint).state
-        captured = self.session.provider.telemetry.captured(state, window or Window())
-        want = self.session.remembered(state)
-        if not isinstance(want, Endpoint):
-            raise NotFound(f"the spec of endpoint {self.endpoint} is not in the artifact store")
-        return run(self._baseline(want), captured, spec.drift, spec.min_samples, redacted=want.redact)
-
-    def _baseline(self, want: Endpoint) -> Mapping[str, Any]:
-        """The profile of the model that gets most of the traffic."""
-        most = max(want.traffic, key=lambda name: want.traffic[name])
-        family, _, digest = want.deployments[most].model.partition(":")
-        place = sidecars.key(self.session.stack, family, digest)
-        found = (artifacts.read_document(self.session.provider.artifacts, place) or {}).get("baseline")
-        if not found:
-            raise ConfigError(
-                f"model {family} was registered without a baseline", hint="give baseline= when registering"
-            )
-        profile: Mapping[str, Any] = found
-        return profile
-
-    def delete(self) -> None:
-        """Watches no longer; the endpoint stays."""
-        self.session.pursue(self.session.absent_content(self.session.monitor_key(self.endpoint)))
-
-    def __repr__(self) -> str:
-        return f"<Monitor of {self.endpoint}>"
+    def _card(self, state: State) -> str:
+        traffic = {name: f"{share} %" for name, share in (state.facts.get("traffic") or {}).items()}
+        failed = [f"{part.name}: {part.failure.reason}" for part in state.of("deployment") if part.failure]
+        rows = [
+            ("url", state.facts.get("url")),
+            ("traffic", traffic),
+            ("failure", state.failure.reason if state.failure else "; ".join(failed)),
+        ]
+        then = ("endpoint.predict(rows)", "endpoint.monitor().run()", "endpoint.delete()")
+        return card(str(self.key), state.phase.value, tint(state.phase), rows, then)
 
 
 def register(session: Session, family: str, spec: Model, facts: Mapping[str, Any]) -> ModelVersion:
@@ -308,7 +331,8 @@ def version_of(session: Session, family: str, state: State, digest: str) -> Mode
     if part is None:
         raise NotFound(f"model {family} has no version with the hash {digest}")
     aliases = tuple(part.facts.get("aliases", ()))
-    return ModelVersion(session, family, part.name, digest, str(part.facts.get("uri", "")), aliases)
+    uri, approval, created = str(part.facts.get("uri", "")), part.facts.get("approval"), part.facts.get("created")
+    return ModelVersion(session, family, part.name, digest, uri, aliases, approval, created)
 
 
 def model_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -330,3 +354,12 @@ def _there(key: Key, state: State | None) -> State:
 
 def _phase(state: State | None) -> str:
     return state.phase.value if state else "gone"
+
+
+def _drawn(key: Key, kind: Kind[Any], card_of: Callable[[State], str]) -> str:
+    """A handle's card; one of something that is gone, or cannot be read now, says so."""
+    try:
+        state = kind.observe(key, None)
+    except CloudmlError as error:
+        return card(str(key), f"cannot be read: {error}", notebook.BAD)
+    return card_of(state) if state is not None else card(str(key), "gone")

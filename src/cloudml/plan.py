@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from cloudml import artifacts, sidecars
+from cloudml import artifacts, monitors, notebook, sidecars
 from cloudml.client import Client
 from cloudml.errors import ConfigError, RunFailed
 from cloudml.events import Event, Happened
 from cloudml.goals import Planned, Pursuit, Session
-from cloudml.specs import Endpoint, Model, TrainingJob, spec_hash
+from cloudml.specs import Endpoint, Model, Spec, TrainingJob, spec_hash
 from cloudml.spi import Call, Kind, Later, Reference, Until
 from cloudml.states import Key, Phase, State
 
@@ -39,16 +39,30 @@ class Step:
     calls: tuple[Call, ...]
     have: State | None = None
     note: str = ""
+    spec: Spec | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
+    """``steps`` in the order in which they would be sent; ``spec`` of a step is what is wanted, planned."""
+
     steps: tuple[Step, ...]
 
     @property
     def changes(self) -> bool:
         """Whether anything would be sent."""
         return any(step.calls for step in self.steps)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"{call.effect.value} {call.operation}", str(step.key), call.why)
+            for step in self.steps
+            for call in step.calls
+            if step.key.kind != artifacts.KIND
+        ]
+        stored = sum(len(step.calls) for step in self.steps if step.key.kind == artifacts.KIND)
+        rows += [(f"+ {stored} files and documents", "", "not stored yet")] if stored else []
+        return notebook.grid(("call", "resource", "why"), rows) if rows else notebook.card("plan", "nothing to do")
 
 
 @dataclass(frozen=True)
@@ -58,16 +72,34 @@ class Outcome:
     states: Mapping[Key, State | None]
     left: tuple[Key, ...] = ()
 
+    def _repr_html_(self) -> str:
+        rows: list[tuple[Any, ...]] = [
+            (str(key), state.phase if state else "gone", state.facts.get("url") or "" if state else "")
+            for key, state in self.states.items()
+            if key.kind != artifacts.KIND
+        ]
+        rows += [(str(key), "not in the file", "") for key in self.left]
+        return notebook.grid(("resource", "phase", "url"), rows)
+
 
 def plan(
-    client: Client, project: Wanted, *, rerun: Collection[str] = (), prune: bool = False, adopt: bool = False
+    client: Client,
+    project: Wanted,
+    *,
+    rerun: Collection[str] = (),
+    prune: bool = False,
+    adopt: bool = False,
+    whole: bool = False,
 ) -> Plan:
-    """The native calls that apply would send now, in order; nothing is sent."""
+    """The native calls that apply would send now, in order; nothing is sent.
+
+    ``whole`` leaves out what is there already: the calls that make everything, without the uploads.
+    """
     session, steps = client.session, []
     for resource in _resources(session, project, rerun):
         pursuit = resource.pursuit()
-        planned = session.preview(pursuit, adopt)
-        steps += [Step(each.key, each.calls, each.have, resource.note) for each in planned]
+        planned = [_from_nothing(pursuit)] if whole else session.preview(pursuit, adopt)
+        steps += [_step(each, resource.note, pursuit) for each in planned]
         resource.expect()
     steps += _removals(session, _left(session, project)) if prune else []
     return Plan(tuple(steps))
@@ -121,6 +153,15 @@ def destroy(client: Client, *, everything: bool = False) -> tuple[Key, ...]:
     removed = _all(session, everything)
     _remove(session, removed)
     return removed
+
+
+def _step(planned: Planned, note: str, pursuit: Pursuit[Any]) -> Step:
+    own = planned.key == pursuit.goal.key and isinstance(pursuit.goal.want, Spec)
+    return Step(planned.key, planned.calls, planned.have, note, pursuit.goal.want if own else None)
+
+
+def _from_nothing(pursuit: Pursuit[Any]) -> Planned:
+    return Planned(pursuit.goal.key, tuple(pursuit.kind.render(pursuit.goal, None)), None)
 
 
 # -- what the file wants, in order -----------------------------------------------------------------------------------
@@ -190,7 +231,7 @@ def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool
     def verify(state: State | None) -> None:
         if state is not None and state.phase is Phase.CANCELLED:
             raise RunFailed(f"{state.key} was cancelled")
-        known.facts[name] = state.facts if state else {}
+        known.facts[name] = sidecars.facts(session.provider.artifacts, state, pursuit.goal.want) if state else {}
 
     hint = f"'cloudml jobs logs {known.runs[name]}' shows what it said; 'cloudml apply --rerun {name}' runs it again"
     return Resource(lambda: pursuit, verify=verify, hint=hint)
@@ -262,13 +303,14 @@ def _all(session: Session, everything: bool) -> tuple[Key, ...]:
 
 
 def _monitors(session: Session) -> list[Key]:
-    uris = session.provider.artifacts.list(f"{session.stack}/monitors")
-    names = sorted(uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris)
-    return [Key(artifacts.KIND, session.monitor_key(name), session.stack) for name in names]
+    """What is watched, and what is kept of the runs."""
+    places = [session.monitor_key(name) for name in monitors.watched(session)]
+    places += [monitors.runs_key(session, name) for name in monitors.kept(session)]
+    return [Key(artifacts.KIND, place, session.stack) for place in places]
 
 
 def _monitored(key: Key) -> str:
-    return key.name.rsplit("/", 1)[-1].removesuffix(".json")
+    return key.name.split("/")[2].removesuffix(".json")
 
 
 def _absent(session: Session, key: Key) -> Pursuit[Any]:

@@ -1,7 +1,9 @@
 """What is known of a model version besides its files: its signature, a sample, its baseline profile, its metrics.
 
 The sidecar is a document of its own, so that an artifact is never packed again. Its ``inputs`` are the signature that
-the server enforces: ``[{"name", "dtype": "float" | "int" | "str" | "bool"}]``.
+the server enforces: ``[{"name", "dtype": "float" | "int" | "str" | "bool"}]``. Its ``lineage`` says what the version
+was made from: ``job``, ``source`` and ``data`` by their digests, ``params``, and ``requirements``, the exact pins of
+the libraries that were there.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudml.errors import ConfigError, GateFailed
-from cloudml.specs import Baseline, Model
+from cloudml.content import MANIFEST
+from cloudml.errors import ConfigError, GateFailed, NotFound
+from cloudml.specs import Baseline, Model, TrainingJob
+from cloudml.spi import Artifacts
+from cloudml.states import State
 
 LOOKED_AT = 1000  # rows of the baseline that decide a column's type
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
@@ -28,7 +33,7 @@ def key(stack: str, family: str, digest: str) -> str:
 
 
 def build(family: str, digest: str, spec: Model, planned: Model, facts: Mapping[str, Any]) -> bytes:
-    """The sidecar document; reads the baseline, so it is made only when it is to be stored."""
+    """The sidecar, the same bytes whoever makes it and when; reads the baseline, so it is made only to be stored."""
     rows = sample(planned)
     value = {
         "schema_version": 1,
@@ -40,8 +45,30 @@ def build(family: str, digest: str, spec: Model, planned: Model, facts: Mapping[
         "baseline": profile(spec.baseline),
         "data": planned.baseline.data if planned.baseline else None,
         "metrics": dict(facts.get("metrics", {})),
+        "lineage": dict(facts.get("lineage", {})),
     }
     return json.dumps(value, sort_keys=True).encode()
+
+
+def facts(store: Artifacts, state: State, job: TrainingJob | None) -> dict[str, Any]:
+    """What a run is recorded with: its metrics, and what it was made from; ``job`` is its planned spec."""
+    lineage: dict[str, Any] = {"job": state.key.name}
+    if job is not None:
+        lineage |= {"source": job.source, "data": dict(job.inputs), "params": dict(job.params)}
+        lineage["command"] = job.command if isinstance(job.command, str) else list(job.command)
+    if model := state.facts.get("model"):
+        lineage |= _built_with(store, f"{model}/{MANIFEST}")
+    return {"metrics": state.facts.get("metrics", {}), "lineage": lineage}
+
+
+def _built_with(store: Artifacts, manifest: str) -> dict[str, Any]:
+    """The libraries and the Python of a model folder's manifest; nothing if it has none that can be read here."""
+    try:
+        with store.open(manifest) as file:
+            found = json.load(file)
+    except (NotFound, ValueError):
+        return {}
+    return {name: found[name] for name in ("requirements", "python", "flavor") if name in found}
 
 
 def sample(spec: Model) -> list[Any] | None:

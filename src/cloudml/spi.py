@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -18,7 +19,7 @@ from typing import IO, Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from cloudml import specs
-from cloudml.errors import ProviderError
+from cloudml.errors import ConfigError, ProviderError
 from cloudml.states import EMPTY, Captured, Json, Key, LogLine, Operation, Sample, State
 
 Want = TypeVar("Want")
@@ -51,6 +52,23 @@ class Secret:
 
     def __str__(self) -> str:
         return "${secret:" + self.reference + "}"
+
+
+WRITTEN = re.compile(r"\$\{secret:([^{}]+)\}")
+
+
+def leaves(env: Mapping[str, str]) -> dict[str, str | Secret]:
+    """A spec's variables, with each ``${secret:…}`` as the leaf that is resolved while it is sent.
+
+    ConfigError where a secret is only a part of a value: the whole could not be shown as a reference any more.
+    """
+    found: dict[str, str | Secret] = {}
+    for name, text in env.items():
+        match = WRITTEN.fullmatch(text)
+        if match is None and WRITTEN.search(text):
+            raise ConfigError(f"env.{name}: a secret must be the whole value", hint="give it a variable of its own")
+        found[name] = Secret(match[1]) if match else text
+    return found
 
 
 @dataclass(frozen=True)
@@ -326,4 +344,5 @@ __all__ = [
     "Until",
     "Window",
     "Yes",
+    "leaves",
 ]

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from cloudml.cli.documents import HIDDEN, plain
-from cloudml.cli.output import Printer, short, table
+from cloudml.cli.columns import short, table
+from cloudml.cli.output import Printer
 from cloudml.plan import Plan, Step
 from cloudml.spi import Call, Effect, Later, Secret
 from cloudml.states import Key, Part, Phase

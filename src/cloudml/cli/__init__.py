@@ -10,21 +10,26 @@ from cloudml.cli.lazy import Cli, Lazy
 _STACK, _RUN = "cloudml.cli.stack", "cloudml.cli.running"
 
 COMMANDS = {
+    "init": Lazy("cloudml.cli.start", "init", "Write a cloudml.yaml and a script that work at once."),
     "validate": Lazy(_STACK, "validate", "Check the file: every error with its place."),
     "plan": Lazy(_STACK, "plan", "Show the native calls that apply would send."),
     "apply": Lazy(_STACK, "apply", "Make what is there be what the file says."),
     "destroy": Lazy(_STACK, "destroy", "Remove monitors and endpoints; with --all everything."),
+    "eject": Lazy("cloudml.cli.eject", "eject", "Write the native documents of the plan to files."),
+    "status": Lazy("cloudml.cli.status", "status", "Everything that the stack has, in one table."),
     "train": Lazy(_RUN, "train", "Start a new run of a job."),
     "deploy": Lazy(_RUN, "deploy", "Put a model behind an endpoint, or share its traffic out."),
     "predict": Lazy(_RUN, "predict", "Ask an endpoint for predictions."),
     "rollback": Lazy(_RUN, "rollback", "Go back to what an endpoint was before its last change."),
     "jobs": Lazy("cloudml.cli.jobs", "jobs", "Runs: list, get, logs, cancel, delete."),
-    "models": Lazy("cloudml.cli.models", "models", "Versions: list, get, register, alias, delete."),
+    "models": Lazy("cloudml.cli.models", "models", "Versions: list, get, register, alias, approve, delete."),
     "endpoints": Lazy("cloudml.cli.endpoints", "endpoints", "Endpoints: list, get, logs, delete."),
-    "monitors": Lazy("cloudml.cli.monitors", "monitors", "What is watched: list, run, delete."),
+    "monitors": Lazy("cloudml.cli.monitors", "monitors", "What is watched: list, run, get, history, delete."),
     "providers": Lazy(
         "cloudml.cli.providers", "providers", "What each installed provider can do, and on what evidence."
     ),
+    "doctor": Lazy("cloudml.cli.doctor", "doctor", "Look at this machine: what is missing, and what to do about it."),
+    "completion": Lazy("cloudml.cli.completion", "completion", "Print what makes a shell complete commands and names."),
 }
 
 

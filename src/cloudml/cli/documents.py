@@ -36,6 +36,13 @@ def as_json(document: Mapping[str, Any]) -> str:
     return json.dumps(versioned(document), indent=2, ensure_ascii=False)
 
 
+def as_yaml(document: Mapping[str, Any]) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(versioned(document), sort_keys=False, allow_unicode=True)
+    return text.rstrip("\n")
+
+
 def plain(value: Any, name: str = "") -> Any:
     """Any value of ours as JSON: dataclasses as maps, enums as their values, secrets hidden."""
     if isinstance(value, Enum):
@@ -67,8 +74,14 @@ def key_document(key: Key) -> dict[str, Any]:
 
 
 def version_document(version: ModelVersion) -> dict[str, Any]:
-    names = ("family", "version", "hash", "aliases", "uri", "metrics")
+    names = ("family", "version", "hash", "aliases", "approval", "uri", "created", "metrics")
     return {name: plain(getattr(version, name), name) for name in names}
+
+
+def whole_version_document(version: ModelVersion, sidecar: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with what its sidecar says: features, lineage, when it was registered."""
+    named = {name: plain(sidecar.get(name), name) for name in ("inputs", "lineage")}
+    return {**version_document(version), **named}
 
 
 def step_document(step: Step) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cloudml.cli import options
+from cloudml.cli.names import endpoint_names
 from cloudml.cli.options import Run
 
 
@@ -22,7 +23,7 @@ def listing(run: Run, all_stacks: bool) -> None:
 
 
 @endpoints.command()
-@click.argument("name")
+@click.argument("name", shell_complete=endpoint_names)
 @options.command
 def get(run: Run, name: str) -> None:
     """Show one endpoint with its deployments."""
@@ -30,7 +31,7 @@ def get(run: Run, name: str) -> None:
 
 
 @endpoints.command()
-@click.argument("name")
+@click.argument("name", shell_complete=endpoint_names)
 @options.command
 def logs(run: Run, name: str) -> None:
     """Print the lines that an endpoint's servers wrote."""
@@ -38,7 +39,7 @@ def logs(run: Run, name: str) -> None:
 
 
 @endpoints.command()
-@click.argument("name")
+@click.argument("name", shell_complete=endpoint_names)
 @options.command
 def delete(run: Run, name: str) -> None:
     """Remove an endpoint with its deployments and its monitor; models stay."""

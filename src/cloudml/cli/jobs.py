@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cloudml.cli import options
+from cloudml.cli.names import runs
 from cloudml.cli.options import Run
 
 
@@ -22,7 +23,7 @@ def listing(run: Run, all_stacks: bool) -> None:
 
 
 @jobs.command()
-@click.argument("id")
+@click.argument("id", shell_complete=runs)
 @options.command
 def get(run: Run, id: str) -> None:
     """Show one run."""
@@ -30,7 +31,7 @@ def get(run: Run, id: str) -> None:
 
 
 @jobs.command()
-@click.argument("id")
+@click.argument("id", shell_complete=runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @options.follow_command
 def logs(run: Run, id: str, follow: bool) -> None:
@@ -39,7 +40,7 @@ def logs(run: Run, id: str, follow: bool) -> None:
 
 
 @jobs.command()
-@click.argument("id")
+@click.argument("id", shell_complete=runs)
 @options.command
 def cancel(run: Run, id: str) -> None:
     """Stop a run and keep what is there of it."""
@@ -49,7 +50,7 @@ def cancel(run: Run, id: str) -> None:
 
 
 @jobs.command()
-@click.argument("id")
+@click.argument("id", shell_complete=runs)
 @options.command
 def delete(run: Run, id: str) -> None:
     """Remove a run with its logs; its registered model stays."""

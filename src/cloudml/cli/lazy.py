@@ -27,7 +27,7 @@ PROGRESS = "cloudml.progress"  # where a context holds the listener that writes 
 NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)]))
 PASSED: tuple[type[BaseException], ...] = (click.exceptions.Exit, click.Abort, BrokenPipeError, *NO_ARGUMENTS)
 OUTPUT = re.compile(r"-[qvy]*o|--output")
-JSON = re.compile(r"-[qvy]*ojson|--output=json")
+JOINED = re.compile(r"(?:-[qvy]*o|--output=)(json|yaml)")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Cli(Group):
         return super().make_context("cloudml", args, parent, **extra)  # also where Python was told to run the module
 
     def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
-        context.meta["cloudml.json"] = wants_json(arguments)
+        context.meta["cloudml.form"] = wanted_form(arguments)
         context.meta["cloudml.debug"] = wants_traceback(arguments)
         try:
             return super().parse_args(context, arguments)
@@ -118,8 +118,8 @@ class Cli(Group):
         from cloudml.cli import output
 
         said = interrupted(context)
-        if context.meta["cloudml.json"]:
-            click.echo(output.error_json(KeyboardInterrupt(), said, None, INTERRUPTED))
+        if form := context.meta["cloudml.form"]:
+            click.echo(output.error(form, KeyboardInterrupt(), said, None, INTERRUPTED))
         else:
             click.echo(said, err=True)
         context.exit(INTERRUPTED)
@@ -130,8 +130,8 @@ class Cli(Group):
 
         if context.meta["cloudml.debug"]:
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-        if context.meta["cloudml.json"]:
-            click.echo(output.error_json(error, message, hint, code))
+        if form := context.meta["cloudml.form"]:
+            click.echo(output.error(form, error, message, hint, code))
         else:
             click.echo(output.error_text(message, hint), err=True)
         context.exit(code)
@@ -147,11 +147,11 @@ def _ended_line(context: click.Context) -> Iterator[None]:
             progress.close()
 
 
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether errors are to be JSON: also those of arguments that cannot be parsed."""
+def wanted_form(arguments: Sequence[str]) -> str | None:
+    """``json`` or ``yaml`` if errors are to be that, also those of arguments that cannot be parsed; else None."""
     ours = list(arguments[: arguments.index("--")]) if "--" in arguments else list(arguments)
-    joined = any(JSON.fullmatch(each) for each in ours)
-    return joined or any(OUTPUT.fullmatch(flag) and value == "json" for flag, value in pairwise(ours))
+    apart = [value for flag, value in pairwise(ours) if OUTPUT.fullmatch(flag) and value in ("json", "yaml")]
+    return next(iter([*apart, *(match[1] for each in ours if (match := JOINED.fullmatch(each)))]), None)
 
 
 def wants_traceback(arguments: Sequence[str]) -> bool:

@@ -8,6 +8,7 @@ import click
 
 from cloudml.cli import options
 from cloudml.cli.documents import version_document
+from cloudml.cli.names import families
 from cloudml.cli.options import Run
 
 
@@ -17,7 +18,7 @@ def models() -> None:
 
 
 @models.command("list")
-@click.argument("family", required=False)
+@click.argument("family", required=False, shell_complete=families)
 @click.option("--all-stacks", is_flag=True, help="Of every project and environment.")
 @options.command
 def listing(run: Run, family: str | None, all_stacks: bool) -> None:
@@ -30,7 +31,39 @@ def listing(run: Run, family: str | None, all_stacks: bool) -> None:
 
 
 @models.command()
-@click.argument("model")
+@click.argument("family", shell_complete=families)
+@options.command
+def versions(run: Run, family: str) -> None:
+    """List the versions of FAMILY."""
+    run.out.versions(run.client().models.versions(family))
+
+
+@models.command()
+@click.argument("model", shell_complete=families)
+@options.command
+def approve(run: Run, model: str) -> None:
+    """Let a version be used: family:version or family@alias."""
+    run.out.version(run.client().models.approve(model))
+
+
+@models.command()
+@click.argument("model", shell_complete=families)
+@options.command
+def reject(run: Run, model: str) -> None:
+    """Say that a version must not be used."""
+    run.out.version(run.client().models.reject(model))
+
+
+@models.command()
+@click.argument("model", shell_complete=families)
+@options.command
+def pending(run: Run, model: str) -> None:
+    """Say that a version waits for a judgement."""
+    run.out.version(run.client().models.suspend(model))
+
+
+@models.command()
+@click.argument("model", shell_complete=families)
 @options.command
 def get(run: Run, model: str) -> None:
     """Show one version: family, family:version or family@alias."""
@@ -52,7 +85,7 @@ def register(run: Run, family: str, path: str, **fields: str | None) -> None:
 
 
 @models.command()
-@click.argument("family")
+@click.argument("family", shell_complete=families)
 @click.argument("alias")
 @click.option("--version", required=True, help="The version that the alias is to name.")
 @options.command
@@ -62,7 +95,7 @@ def alias(run: Run, family: str, alias: str, version: str) -> None:
 
 
 @models.command()
-@click.argument("family")
+@click.argument("family", shell_complete=families)
 @options.command
 def delete(run: Run, family: str) -> None:
     """Remove a family with its versions. What is deployed goes on serving."""

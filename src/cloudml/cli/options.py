@@ -111,11 +111,15 @@ class Run:
         return [listener]
 
     @staticmethod
-    def agree(question: str) -> None:
-        """Goes on if a person at a terminal says yes; UsageError without a terminal."""
+    def agree(question: str) -> bool:
+        """Whether a person at a terminal says yes; UsageError without a terminal."""
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise click.UsageError("there is no terminal to ask on: -y is needed")
-        click.confirm(question, abort=True, err=True)
+        try:
+            return click.confirm(question, err=True)
+        except click.Abort:  # Ctrl-C or the end of the input, at the question
+            click.echo(err=True)
+            return False
 
 
 def command(function: Callable[..., None], flags: Sequence[Flag] = FLAGS) -> Callable[..., None]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cloudml.cli.columns import COLUMNS, details, metrics, moment, said, short, table
 from cloudml.cli.documents import (
     VERBS,
     as_json,
+    as_yaml,
     error_document,
     key_document,
     plain,
@@ -22,6 +22,7 @@ from cloudml.cli.documents import (
     unsigned,
     version_document,
     versioned,
+    whole_version_document,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cloudml.spi import Plugin
     from cloudml.states import Key, State
 
-DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
+FEATURES_SHOWN = 10
 COLORS = {"+": "green", "~": "yellow", "-": "red"}
 
 
@@ -70,8 +71,12 @@ class Printer:
         self.item(state.key.name, state_document(state), "\n".join(lines))
 
     def versions(self, versions: Sequence[ModelVersion]) -> None:
-        rows = [[str(each), " ".join(each.aliases), metrics(each.metrics), each.hash] for each in versions]
-        self.listing("versions", ("VERSION", "ALIASES", "METRICS", "HASH"), rows, [*map(version_document, versions)])
+        rows = [
+            [str(each), " ".join(each.aliases), each.approval or "-", metrics(each.metrics), each.hash]
+            for each in versions
+        ]
+        headings = ("VERSION", "ALIASES", "APPROVAL", "METRICS", "HASH")
+        self.listing("versions", headings, rows, [*map(version_document, versions)])
 
     def plan(self, plan: Plan) -> None:
         """A plan: its calls with what asks for them, and a last line that counts them."""
@@ -102,6 +107,19 @@ class Printer:
         names = "\n".join(key.name for key, _ in _shown(outcome.states))
         self._write(document, names, "\n".join([table(("RESOURCE", "PHASE"), rows), *lines]) if rows else "")
 
+    def stack(
+        self,
+        provider: str,
+        stack: str,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        documents: Sequence[Any],
+    ) -> None:
+        """All of a stack, one line each."""
+        document = {"provider": provider, "stack": stack, "resources": documents}
+        text = table(headings, rows) if rows else f"stack {stack} at provider {provider} has nothing"
+        self._write(document, "\n".join(f"{kind} {name}" for kind, name, *_ in rows), text)
+
     def removed(self, keys: Iterable[Key]) -> None:
         gone = list(keys)
         names = "\n".join(key.name for key in gone)
@@ -110,9 +128,18 @@ class Printer:
 
     def version(self, version: ModelVersion) -> None:
         aliases = "".join(f" @{alias}" for alias in version.aliases)
-        lines = [f"{version}{aliases}", f"  hash {version.hash}", f"  files {unsigned(version.uri)}"]
-        lines += [f"  metrics {metrics(version.metrics)}"] if version.metrics else []
-        self.item(str(version), version_document(version), "\n".join(lines))
+        sidecar = version.sidecar
+        rows = {
+            "hash": version.hash,
+            "files": unsigned(version.uri),
+            "approval": version.approval,
+            "metrics": metrics(sidecar.get("metrics", {})),
+            "features": ", ".join(each["name"] for each in sidecar.get("inputs") or ()),
+            **{name: said(value) for name, value in plain(sidecar.get("lineage", {})).items()},
+            "registered": moment(version.created),
+        }
+        lines = [f"{version}{aliases}", *(f"  {name} {short(value)}" for name, value in rows.items() if value)]
+        self.item(str(version), whole_version_document(version, sidecar), "\n".join(lines))
 
     def predictions(self, predictions: Any) -> None:
         text = json.dumps(predictions, ensure_ascii=False)
@@ -123,10 +150,12 @@ class Printer:
         for line in lines:
             click.echo(json.dumps(versioned({"text": line}), ensure_ascii=False) if self.form == "json" else line)
 
-    def report(self, endpoint: str, report: Report) -> None:
+    def report(self, endpoint: str, report: Report, **more: str | None) -> None:
+        """A monitor's report; ``more`` goes into its document."""
         from cloudml.monitoring.table import table as drawn
 
-        self.item(str(report.verdict), {"endpoint": endpoint, **report.to_json()}, drawn(report))
+        text = drawn(report, None if self.documents else FEATURES_SHOWN)
+        self.item(str(report.verdict), {"endpoint": endpoint, **report.to_json(), **more}, text)
 
     def matrix(self, plugins: Sequence[Plugin]) -> None:
         """Capabilities by provider: the evidence of a yes; below the table the reasons of each no."""
@@ -166,9 +195,7 @@ class Printer:
             case "json":
                 click.echo(as_json(document))
             case "yaml":
-                import yaml
-
-                click.echo(yaml.safe_dump(versioned(document), sort_keys=False, allow_unicode=True), nl=False)
+                click.echo(as_yaml(document))
             case "name":
                 click.echo(name) if name else None
             case _:
@@ -190,83 +217,6 @@ def counts(plan: Plan) -> dict[str, int]:
     return {sign: signs.count(sign) for sign in VERBS}
 
 
-# -- text ------------------------------------------------------------------------------------------------------------
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned with blanks."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (headings, *rows)
-    )
-
-
-def short(text: str) -> str:
-    """Digests by their first eight digits."""
-    return DIGEST.sub(r"\1…", text)
-
-
-def age(state: State) -> str:
-    """How long ago it was made, in its largest unit."""
-    if state.created is None:
-        return "-"
-    passed = max(0.0, time.time() - state.created)
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if passed >= length:
-            return f"{passed // length:.0f}{unit}"
-    return f"{passed:.0f}s"
-
-
-def metrics(values: Mapping[str, float]) -> str:
-    return " ".join(f"{name}={value:.4g}" for name, value in values.items())
-
-
-def shares(state: State) -> str:
-    traffic = state.facts.get("traffic") or {}
-    return ", ".join(f"{name} {share} %" for name, share in traffic.items()) or "-"
-
-
-def aliases(state: State) -> str:
-    return " ".join(f"{alias}={part.name}" for part in state.of("version") for alias in part.facts.get("aliases", ()))
-
-
-def details(state: State) -> dict[str, str]:
-    """What one kind has to say besides its columns."""
-    facts = {title: state.facts.get(name) for title, name in FACTS.items()}
-    texts = {
-        title: metrics(value) if isinstance(value, Mapping) else unsigned(str(value))
-        for title, value in facts.items()
-        if value not in (None, {})
-    }
-    return texts | {f"  {part.name}": f"{part.phase.value}  {part.spec or '-'}" for part in state.of("deployment")}
-
-
-FACTS = {"EXIT CODE": "exit_code", "METRICS": "metrics", "MODEL": "model"}
-Column = Callable[["State"], str]
-COLUMNS: dict[str, dict[str, Column]] = {
-    "jobs": {
-        "ID": lambda state: state.key.name,
-        "PHASE": lambda state: state.phase.value,
-        "AGE": age,
-        "STACK": lambda state: state.key.stack,
-    },
-    "models": {
-        "NAME": lambda state: state.key.name,
-        "VERSIONS": lambda state: str(len(state.of("version"))),
-        "ALIASES": aliases,
-        "STACK": lambda state: state.key.stack,
-    },
-    "endpoints": {
-        "NAME": lambda state: state.key.name,
-        "PHASE": lambda state: state.phase.value,
-        "TRAFFIC": shares,
-        "URL": lambda state: unsigned(state.facts.get("url") or "-"),
-        "STACK": lambda state: state.key.stack,
-    },
-}
-
-
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -274,5 +224,7 @@ def error_text(message: str, hint: str | None) -> str:
     return f"error: {message}" + (f"\n  hint: {hint}" if hint else "")
 
 
-def error_json(error: BaseException, message: str, hint: str | None, code: int) -> str:
-    return as_json(error_document(error, message, hint, code))
+def error(form: str, raised: BaseException, message: str, hint: str | None, code: int) -> str:
+    """An error as a document: JSON or YAML."""
+    document = error_document(raised, message, hint, code)
+    return as_json(document) if form == "json" else as_yaml(document)

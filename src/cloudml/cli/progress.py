@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from cloudml.cli.columns import short
 from cloudml.events import Event, Happened
 from cloudml.states import Key
 
 CONTENT = "artifact"  # uploads: many, small, and named by digests
 CALLS = frozenset({Happened.SENDING, Happened.SENT, Happened.REFUSED, Happened.LOST, Happened.RETRYING})
 CLEAR = "\r\x1b[K"
+WORTH_TELLING = 1 << 20  # bytes of an upload
 
 
 class Progress:
@@ -45,6 +47,10 @@ class Progress:
             self.busy = event.key if event.what is not Happened.DONE else None
         if self._quiet:
             return
+        if event.what is Happened.PROGRESS:
+            return self._count(event)
+        if event.key is not None and event.key.kind == CONTENT and self._upload(event):
+            return
         if not self._verbose and (event.what in CALLS or (event.key is not None and event.key.kind == CONTENT)):
             return
         line = self._line(event)
@@ -59,6 +65,29 @@ class Progress:
         if self._running and self._terminal:
             self._stream.write("\n")
         self._running = ""
+
+    def _count(self, event: Event) -> None:
+        """How far something has come: one line that is rewritten, and nothing without a terminal."""
+        if self._terminal:
+            if not self._running:
+                self._write(f"{event.key}: {event.text}", stays=False)
+            self._rewrite(f"{event.key}: {event.text}")
+
+    def _upload(self, event: Event) -> bool:
+        """Tells of an upload that takes its time, with its size and how long it took; whether it did."""
+        size = event.call.document.get("bytes") if event.call else None
+        if not isinstance(size, int) or size < WORTH_TELLING or event.what not in (Happened.SENDING, Happened.SENT):
+            return False
+        name = "/".join(short(part) for part in event.call.target.split("/")[-2:]) if event.call else ""
+        if event.what is Happened.SENDING:
+            self._write(f"uploading {name}, {sized(size)}", stays=not self._terminal)
+            return True
+        passed = max(self._now() - self._since, 1e-3)
+        if self._running and self._terminal:
+            self._stream.write(CLEAR)
+            self._running = ""
+        self._write(f"uploaded {name}, {sized(size)} in {passed:.1f} s", stays=True)
+        return True
 
     def _line(self, event: Event) -> str:
         text = event.text
@@ -84,3 +113,8 @@ class Progress:
             room = shutil.get_terminal_size().columns - 1  # a line that wraps could not be rewritten
             self._stream.write(f"{CLEAR}{line[:room]}")
             self._stream.flush()
+
+
+def sized(size: int) -> str:
+    """Bytes in their largest unit."""
+    return f"{size / 2**30:.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.1f} MiB"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloudml.cli import options
+from cloudml.cli.names import endpoint_names, families, file_jobs
 from cloudml.cli.options import Run, pairs
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=file_jobs)
 @click.option("--command", help="What to run, for a job that is not in the file.")
 @click.option("--source", type=click.Path(exists=True), help="The folder that the command runs in.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; goes before the file's.")
@@ -62,8 +63,8 @@ def _fields(spec: Spec) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("name")
-@click.argument("model", required=False)
+@click.argument("name", shell_complete=endpoint_names)
+@click.argument("model", required=False, shell_complete=families)
 @click.option("--deployment", help="Add or replace this one, behind an endpoint that is there.")
 @click.option("--traffic", multiple=True, metavar="DEPLOYMENT=PERCENT", help="Share the traffic out.")
 @click.option("--capture", type=click.FloatRange(0, 1), help="The share of requests that is kept.")
@@ -125,7 +126,7 @@ def _shares(traffic: tuple[str, ...]) -> dict[str, int]:
 
 
 @click.command()
-@click.argument("endpoint")
+@click.argument("endpoint", shell_complete=endpoint_names)
 @click.option("-d", "--data", required=True, help="JSON rows, @FILE (.json or .csv), or - for stdin.")
 @click.option("--deployment", help="Ask this one, whatever its share.")
 @options.command
@@ -139,7 +140,7 @@ def predict(run: Run, endpoint: str, data: str, deployment: str | None) -> None:
 
 
 @click.command()
-@click.argument("endpoint")
+@click.argument("endpoint", shell_complete=endpoint_names)
 @options.timeout
 @options.command
 def rollback(run: Run, endpoint: str, timeout: float | None) -> None:

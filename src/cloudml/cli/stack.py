@@ -8,6 +8,7 @@ from cloudml.cli import options
 from cloudml.cli.options import Run
 
 CHANGES = 10
+REFUSED = 1
 
 rerun = click.option("--rerun", multiple=True, metavar="JOB", help="Run this job again, whatever its last run was.")
 prune = click.option("--prune", is_flag=True, help="Also delete what is no longer in the file.")
@@ -83,5 +84,7 @@ def destroy(run: Run, everything: bool, yes: bool) -> None:
     client = run.client()
     if not yes:
         run.out.question(planning.destroy_plan(client, everything=everything))
-        run.agree(f"Delete this from stack {client.stack} at provider {client.provider}?")
+        if not run.agree(f"Delete this from stack {client.stack} at provider {client.provider}?"):
+            click.echo("nothing was deleted", err=True)
+            click.get_current_context().exit(REFUSED)
     run.out.removed(planning.destroy(client, everything=everything))

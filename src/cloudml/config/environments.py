@@ -9,7 +9,7 @@ from typing import Any
 
 from cloudml.config.nodes import Node, Position
 from cloudml.config.problems import Problems, did_you_mean
-from cloudml.profiles import Profile, load_profile, profile_names
+from cloudml.profiles import Profile, load_profile, named_profile, require_known
 from cloudml.states import EMPTY
 
 DEFAULT = "local"
@@ -37,8 +37,8 @@ def choose(
     wanted = provider or environ.get("CLOUDML_PLATFORM") or None
     named = env or environ.get("CLOUDML_ENV") or None
     known = environments.entries if environments else {}
-    profile = _profile(wanted, environ)
-    if profile and profile.name == wanted:
+    profile = load_profile(None, environ) if wanted is None else _profile(wanted, environ)
+    if wanted is not None and profile is not None and profile.name == wanted:
         wanted = profile.provider
     if named and named not in known and known and not wanted and environments:
         at = environments.key or environments.at
@@ -83,7 +83,7 @@ def _overrides(node: Node) -> Node:
     return Node({key: each for key, each in node.entries.items() if key in OVERRIDES}, node.at, node.key)
 
 
-def _profile(wanted: str | None, environ: Mapping[str, str]) -> Profile | None:
+def _profile(wanted: str, environ: Mapping[str, str]) -> Profile | None:
     """The profile that was asked for by its name in place of a provider's, else the default one."""
-    named = wanted if wanted in profile_names(environ) else None
-    return load_profile(named, environ)
+    require_known(wanted, environ)
+    return named_profile(wanted, environ) or load_profile(None, environ)

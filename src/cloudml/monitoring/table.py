@@ -10,17 +10,16 @@ LEFT = (0, 1, 9, 10)
 REASONS_SHOWN = 10
 
 
-def table(report: Report) -> str:
-    """Aligned plain text without colours; ends without a newline."""
+def table(report: Report, most: int | None = None) -> str:
+    """Aligned plain text without colours; ends without a newline. ``most`` features, the worst first."""
     lines = [_headline(report)]
     lines += [f"  {reason}" for reason in report.reasons[:REASONS_SHOWN]]
     if len(report.reasons) > REASONS_SHOWN:
         lines.append(f"  … and {len(report.reasons) - REASONS_SHOWN} more")
     lines += _service(report)
-    cells = [
-        HEADINGS,
-        *(_cells(feature, report) for feature in sorted(report.features, key=lambda feature: feature.severity)),
-    ]
+    ranked = sorted(report.features, key=lambda feature: feature.severity)
+    shown = ranked[:most]
+    cells = [HEADINGS, *(_cells(feature, report) for feature in shown)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines.append("")
     for row in cells:
@@ -29,7 +28,16 @@ def table(report: Report) -> str:
             for position, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())
+    lines += [_rest(ranked[len(shown) :], report)] if len(ranked) > len(shown) else []
     return "\n".join(lines)
+
+
+def _rest(hidden: list[FeatureReport], report: Report) -> str:
+    """How many lines are not shown, and whether any of them matters."""
+    drifted = sum(feature.drifted for feature in hidden)
+    captured = all(feature.captured for feature in hidden)
+    said = " ok" if report.verdict is not Verdict.TOO_FEW and captured and not drifted else ""
+    return f"… {len(hidden)} more{f', {drifted} of them drifted' if drifted else said} (-v shows all)"
 
 
 def _headline(report: Report) -> str:

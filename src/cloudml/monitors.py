@@ -1,0 +1,237 @@
+"""What is watched on an endpoint, its runs, and what is kept of them.
+
+A run is the document ``<stack>/monitors/<endpoint>/runs/<time>.json``: the report, the counts that its plots are drawn
+from, and the model whose baseline it was compared with. Runs go with their monitor.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudml import artifacts, notebook, sidecars
+from cloudml.artifacts import Contents
+from cloudml.errors import CloudmlError, ConfigError, NotFound
+from cloudml.events import Event, Happened
+from cloudml.goals import Pursuit, Session
+from cloudml.specs import Endpoint, Monitor
+from cloudml.spi import Goal, Window
+from cloudml.states import Captured, Key, State
+
+if TYPE_CHECKING:
+    from cloudml.monitoring import Comparison, Report
+
+SCHEMA_VERSION = 1
+TOLD_EVERY = 1000  # captured requests between two events
+
+
+@dataclass(frozen=True)
+class MonitorRun:
+    """One comparison of captured traffic with a baseline; ``time`` in UTC names it."""
+
+    session: Session
+    endpoint: str
+    time: str
+    document: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def report(self) -> Report:
+        """Verdict, findings and statistics."""
+        from cloudml.monitoring.report import report_from_json
+
+        return report_from_json(self.document["report"])
+
+    @property
+    def model(self) -> str:
+        """The version whose baseline it was compared with, as ``family:hash``."""
+        return str(self.document["model"])
+
+    def html(self) -> str:
+        """The report as one page; without plots if the model, and its baseline with it, is gone."""
+        from cloudml.monitoring.html import html
+        from cloudml.monitoring.profile import Baseline, Profile
+
+        title = f"Drift of {self.endpoint}"
+        family, _, digest = self.model.partition(":")
+        place = sidecars.key(self.session.stack, family, digest)
+        stored = (artifacts.read_document(self.session.provider.artifacts, place) or {}).get("baseline")
+        if not stored:
+            return html(self.report, title=title)
+        return html(self.report, Baseline.from_json(stored), Profile.from_json(self.document["profile"]), title=title)
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
+
+@dataclass(frozen=True)
+class MonitorHandle:
+    """What is watched on one endpoint."""
+
+    session: Session
+    endpoint: str
+
+    @property
+    def spec(self) -> Monitor | None:
+        """What is set; None if nothing is."""
+        stored = artifacts.read_document(self.session.provider.artifacts, self.session.monitor_key(self.endpoint))
+        return Monitor.model_validate(stored) if stored else None
+
+    def run(self, window: Window | None = None, keep: bool = True) -> Report:
+        """Compares captured traffic with the baseline of the model that serves it; the report is kept.
+
+        Without a window the last ``window`` seconds of the monitor's spec count, else all that was captured. Raises
+        ConfigError if the model was registered without a baseline, NotFound if nothing is watched.
+        """
+        return self.check(window, keep).report
+
+    def check(self, window: Window | None = None, keep: bool = True) -> MonitorRun:
+        """The same, as the run: with what its plots are drawn from."""
+        spec = self.spec
+        if spec is None:
+            raise NotFound(f"endpoint {self.endpoint} has no monitor", hint="endpoint.monitor(drift={'psi': 0.2})")
+        state = self._endpoint()
+        want = self.session.remembered(state)
+        if not isinstance(want, Endpoint):
+            raise NotFound(f"the spec of endpoint {self.endpoint} is not in the artifact store")
+        model = _most_asked(want)
+        span = window or Window(start=time.time() - spec.window if spec.window else None)
+        made = self._run(model, self._compared(state, span, model, spec, want.redact))
+        if keep:
+            self._keep(made)
+        return made
+
+    def history(self) -> list[MonitorRun]:
+        """The runs that were kept, oldest first."""
+        return [self._read(name) for name in self._names()]
+
+    def get(self, time: str | None = None) -> MonitorRun:
+        """The last run that was kept, or that of a time, whose beginning is enough. NotFound if there is none."""
+        found = [name for name in self._names() if time is None or name.startswith(time)]
+        if not found:
+            said = "no run of that time" if time else "no run"
+            raise NotFound(f"the monitor of {self.endpoint} has {said}", hint="'cloudml monitors history' lists them")
+        return self._read(found[-1])
+
+    def delete(self) -> None:
+        """Watches no longer, and removes what was kept of the runs; the endpoint stays."""
+        forget(self.session, self.endpoint)
+
+    def _endpoint(self) -> State:
+        key = Key("endpoint", self.endpoint, self.session.stack)
+        state = self.session.provider.endpoints.observe(key, None)
+        if state is None:
+            raise NotFound(f"there is no {key} in stack {key.stack}")
+        return state
+
+    def _compared(
+        self, state: State, window: Window, model: str, spec: Monitor, redacted: tuple[str, ...]
+    ) -> Comparison:
+        from cloudml.monitoring.run import compare
+
+        captured = self._counted(self.session.provider.telemetry.captured(state, window))
+        return compare(self._baseline(model), captured, spec.drift, spec.min_samples, redacted=redacted)
+
+    def _counted(self, captured: Iterator[Captured]) -> Iterator[Captured]:
+        """The same requests; tells how many there were."""
+        key, number = Key("monitor", self.endpoint, self.session.stack), 0
+        for number, each in enumerate(captured, 1):
+            if number % TOLD_EVERY == 0:
+                self.session.events.emit(Event(Happened.PROGRESS, key, f"{number:,} requests read"))
+            yield each
+        if number >= TOLD_EVERY:
+            self.session.events.emit(Event(Happened.PROGRESS, key, f"{number:,} requests read, comparing"))
+
+    def _baseline(self, model: str) -> Mapping[str, Any]:
+        family, _, digest = model.partition(":")
+        place = sidecars.key(self.session.stack, family, digest)
+        found = (artifacts.read_document(self.session.provider.artifacts, place) or {}).get("baseline")
+        if not found:
+            raise ConfigError(
+                f"model {family} was registered without a baseline", hint="give baseline= when registering"
+            )
+        profile: Mapping[str, Any] = found
+        return profile
+
+    def _run(self, model: str, compared: Comparison) -> MonitorRun:
+        now = datetime.now(UTC)
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "endpoint": self.endpoint,
+            "time": now.isoformat(timespec="milliseconds"),
+            "model": model,
+            "report": compared.report.to_json(),
+            "profile": compared.profile.to_json(),
+        }
+        return MonitorRun(self.session, self.endpoint, f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z", document)
+
+    def _keep(self, run: MonitorRun) -> None:
+        store = self.session.provider.artifacts
+        content = artifacts.document(f"{runs_key(self.session, self.endpoint)}/{run.time}.json", run.document)
+        key = Key(artifacts.KIND, content.key, self.session.stack)
+        self.session.pursue(Pursuit(Contents(store), Goal(key, content)))
+
+    def _names(self) -> list[str]:
+        uris = self.session.provider.artifacts.list(runs_key(self.session, self.endpoint))
+        return sorted(uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris)
+
+    def _read(self, name: str) -> MonitorRun:
+        place = f"{runs_key(self.session, self.endpoint)}/{name}.json"
+        document = artifacts.read_document(self.session.provider.artifacts, place)
+        if document is None:
+            raise NotFound(f"the run {name} of {self.endpoint} is gone")
+        return MonitorRun(self.session, self.endpoint, name, document)
+
+    def __repr__(self) -> str:
+        return f"<Monitor of {self.endpoint}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            spec, names = self.spec, self._names()
+            last = self._read(names[-1]).document["report"]["verdict"] if names else "not run yet"
+        except CloudmlError as error:
+            return notebook.card(f"monitor of {self.endpoint}", f"cannot be read: {error}", notebook.BAD)
+        if spec is None:
+            return notebook.card(f"monitor of {self.endpoint}", "nothing is watched")
+        color = {"ok": notebook.GOOD, "drift": notebook.BAD}.get(last, notebook.QUIET)
+        rows = [("drift", spec.drift), ("at least", f"{spec.min_samples} rows"), ("runs kept", len(names))]
+        return notebook.card(f"monitor of {self.endpoint}", last, color, rows, ("monitor.run()", "monitor.history()"))
+
+
+def runs_key(session: Session, endpoint: str) -> str:
+    """The folder that holds what is kept of a monitor's runs."""
+    return f"{session.stack}/monitors/{endpoint}/runs"
+
+
+def watched(session: Session) -> list[str]:
+    """The endpoints of a stack that are watched."""
+    return sorted({name for name, is_run in _documents(session) if not is_run})
+
+
+def kept(session: Session) -> list[str]:
+    """The endpoints of a stack that a monitor has run on."""
+    return sorted({name for name, is_run in _documents(session) if is_run})
+
+
+def forget(session: Session, endpoint: str) -> None:
+    """Removes a monitor's document and its runs; nothing happens if there are none."""
+    session.pursue(session.absent_content(session.monitor_key(endpoint)))
+    session.pursue(session.absent_content(runs_key(session, endpoint)))
+
+
+def _documents(session: Session) -> Iterator[tuple[str, bool]]:
+    """The endpoint of each document under the stack's monitors, and whether the document is a run."""
+    store = session.provider.artifacts
+    for uri in store.list(f"{session.stack}/monitors"):
+        parts = uri.removesuffix(".json").split("/")
+        is_run = parts[-2] == "runs"
+        name = parts[-3] if is_run else parts[-1]
+        yield name, is_run
+
+
+def _most_asked(want: Endpoint) -> str:
+    """The model that gets most of the traffic, as ``family:hash``."""
+    most = max(want.traffic, key=lambda name: want.traffic[name])
+    return want.deployments[most].model
