@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import site
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,15 @@ def train() -> int:
     try:
         if not output:
             raise ConfigError("CLOUDML_OUTPUT_DIR is not set")
+        attempt = os.environ.get("CLOUDML_ATTEMPT")  # of a platform that starts a job again by itself
+        if attempt not in (None, "1"):
+            shutil.rmtree(Path(output) / "model", ignore_errors=True)  # what an earlier one began; checkpoints stay
         folders = Folders.below(Path(output).absolute())
         with contextlib.suppress(FileNotFoundError):
             (folders.output / "failure.json").unlink()  # an earlier attempt's
         job = read_job(os.environ.get("CLOUDML_JOB", ""))
+        if attempt:
+            job = replace(job, attempt=int(_positive(attempt, "CLOUDML_ATTEMPT")))
         return Run(job, folders, cluster(os.environ)).run()
     except ConfigError as error:
         _say(str(error))
@@ -122,7 +128,14 @@ class Run:
         metric = metric_lines.parse(line)
         if metric is not None:
             self._recorded[metric.name] = metric.value
-            metric_lines.append(self._folders.output / "metrics.jsonl", [metric])
+            self._keep([metric])
+
+    def _keep(self, metrics: list[metric_lines.Metric]) -> None:
+        """On a full disk the job goes on without them: its own words tell what happened."""
+        try:
+            metric_lines.append(self._folders.output / "metrics.jsonl", metrics)
+        except OSError as error:
+            _say(f"metrics are not recorded: {error}")
 
     def _take_metrics(self) -> None:
         for path in (self._folders.data / "metrics.json", self._folders.model / "metrics.json"):
@@ -130,7 +143,7 @@ class Run:
             for sentence in wrong:
                 _say(sentence)
             if metrics:
-                metric_lines.append(self._folders.output / "metrics.jsonl", metrics)
+                self._keep(metrics)
                 self._recorded.update({metric.name: metric.value for metric in metrics})
 
     def _finish(self) -> int:
@@ -238,14 +251,19 @@ def _python_path(env: Mapping[str, str], added: Path | None) -> str:
 
 def _write_failure(output: Path, failure: JobFailure, attempt: int) -> None:
     text = json.dumps({**asdict(failure), "attempt": attempt}, indent=2) + "\n"
-    (output / "failure.json").write_text(text, encoding="utf-8")
+    draft = output / "failure.json.draft"
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(output / "failure.json")
+    except OSError as error:  # a full disk: the exit code and the log are left
+        _say(f"failure.json is not written: {error}")
 
 
 def _positive(text: str, name: str) -> float:
     try:
         return max(float(text), 0.0)
     except ValueError:
-        raise ConfigError(f"{name}={text!r} is not a number of seconds") from None
+        raise ConfigError(f"{name}={text!r} is not a number") from None
 
 
 def _say(sentence: str) -> None:
