@@ -160,6 +160,7 @@ class Started:
 def start_cloudml(folder: Path) -> Started:
     port = free_port()
     env = {"PYTHONPATH": str(ROOT / "src"), "CLOUDML_MODEL_DIR": str(folder / "model"), "CLOUDML_PORT": str(port)}
+    env["CLOUDML_ALLOW_PICKLE"] = "1"
     return Started([sys.executable, "-m", "cloudml.runtime", "serve"], folder, port, env)
 
 

@@ -26,6 +26,7 @@ class Served:
         ready_file = folder / "ready.json"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDML_")}
         wanted = {"CLOUDML_MODEL_DIR": str(model), "CLOUDML_PORT": "0", "CLOUDML_READY_FILE": str(ready_file)}
+        wanted["CLOUDML_ALLOW_PICKLE"] = "1"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cloudml.runtime", "serve"],

@@ -6,6 +6,7 @@ import json
 import queue
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,15 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from cloudml.errors import ConfigError
+from cloudml.runtime import flavors
 from cloudml.runtime.batching import Batcher, Work, outcomes
-from cloudml.runtime.capture import MOST_ROWS, Capture, Record
-from cloudml.runtime.flavors import LoadedModel, load, read_signature
+from cloudml.runtime.flavors import LoadedModel, Trust, read_signature
 from cloudml.runtime.linear import shortcut
 from cloudml.runtime.manifest import read_manifest
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.rows import Features, Lists, Refused
 
+load = partial(flavors.load, trust=Trust(pickles=True))
 FRAME = pandas.DataFrame({"age": [1.0, 2.0, 30.0, 40.0], "job": ["a", "b", "c", "c"]})
 TARGET = [0, 0, 1, 1]
 
@@ -81,8 +83,10 @@ def test_a_model_of_texts(tmp_path: Path) -> None:
 
 def test_a_signature_must_fit_the_model(tmp_path: Path) -> None:
     folder = saved(LogisticRegression().fit(FRAME[["age"]], TARGET), tmp_path)
+    assert load(folder, (("job", "str"), ("age", "float"))).features == Features(1, ("age",))  # a table has more
+    assert load(folder, (("feature_0", "float"),)).features == Features(1, ("age",))  # of a sample without names
     with pytest.raises(ConfigError, match="the signature names 2 features, the model takes 1"):
-        load(folder, (("age", "float"), ("job", "str")))
+        load(folder, (("size", "float"), ("job", "str")))
     with pytest.raises(ConfigError, match="the model was trained on"):
         load(folder, (("size", "float"),))
     (tmp_path / "s.json").write_text(json.dumps({"inputs": [{"name": "age", "dtype": "float"}]}))
@@ -112,6 +116,39 @@ def test_what_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="flavor 'onnx' is not known here; known are sklearn, python"):
         load(tmp_path / "a", None)
     assert read_manifest(tmp_path / "a").flavor == "onnx"
+
+
+def test_a_pickle_is_loaded_only_if_somebody_vouches_for_it(tmp_path: Path) -> None:
+    folder = saved(LogisticRegression().fit(FRAME[["age"]], TARGET), tmp_path / "a")
+    registered = Trust(read_manifest(folder).digest)
+    with pytest.raises(ConfigError, match="is a pickle, which can run any code, and nobody says that it is registered"):
+        flavors.load(folder, None, Trust())
+    assert flavors.load(folder, None, registered).flavor == "sklearn"
+    (folder / "cloudml-model.json").unlink()  # a folder that no job made
+    assert flavors.load(folder, None, registered).flavor == "sklearn"
+    assert flavors.load(tmp_path, None, registered).flavor == "sklearn"
+    saved(LogisticRegression(C=2).fit(FRAME[["age"]], TARGET), folder)
+    for trust in (registered, replace(registered, pickles=True)):
+        with pytest.raises(ConfigError, match="is not the model that was registered"):
+            flavors.load(folder, None, trust)
+    (folder / "link").symlink_to(folder)
+    with pytest.raises(ConfigError, match="is a symbolic link"):
+        flavors.load(folder, None, registered)
+
+
+def test_code_beside_a_pickle_is_the_model(tmp_path: Path) -> None:
+    saved(LogisticRegression().fit(FRAME[["age"]].to_numpy(), TARGET), tmp_path)
+    (tmp_path / "model.py").write_text("""
+import joblib
+class Model:
+    def __init__(self, folder): self.model = joblib.load(folder / "model.joblib")
+    def predict(self, rows): return [float(row[1]) for row in self.model.predict_proba(rows)]
+""")
+    manifest = read_manifest(manifested(tmp_path))
+    assert (manifest.flavor, manifest.entry) == ("python", "model.py")
+    assert any(pin.startswith("scikit-learn==") for pin in manifest.requirements)
+    found = ask(flavors.load(tmp_path, None, Trust()), [[1.0], [40.0]])
+    assert found[0] < 0.5 < found[1]
 
 
 class Calls:
@@ -183,20 +220,6 @@ def test_a_slow_model_moves_to_the_worker_and_back() -> None:
     for _ in range(40):
         calls.send([[1]])
     assert calls.batcher._average < 0.0015
-
-
-def test_capture_drops_rather_than_waits(tmp_path: Path) -> None:
-    record = Record("a", 0.0, [[1.0]], None, [1], 200, 0.001)
-    capture = Capture(tmp_path, 1.0, 7, {})
-    try:
-        capture.add(replace(record, inputs=[[1.0]] * (MOST_ROWS + 1)))
-        assert capture.dropped == 1
-        capture.add(record)
-        capture.add(replace(record, time=3600.0, outputs=[2**70]))
-    finally:
-        capture.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["19700101T00-7.jsonl"]
-    assert (capture.written, capture.dropped) == (1, 2)
 
 
 RANDOM = np.random.default_rng(1)

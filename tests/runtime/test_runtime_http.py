@@ -130,7 +130,7 @@ def test_no_rows_no_predictions(server: Served) -> None:
         ({"instances": [[1, 2, 3], [1, 2]]}, "expected 3 features, row 2 has 2"),
         ({"instances": [[1, 2, "x"]]}, "row 1: feature 3 must be a number, not 'x'"),
         ({"instances": [{"a": 1}]}, "does not name its features"),
-        ({"instances": [[1, 2, None]]}, "the model does not take these rows: ValueError: Input X contains NaN"),
+        ({"instances": [[1, 2, None]]}, "row 1: feature 3 is missing, and this model takes no missing values"),
         ({}, "exactly one of"),
     ],
 )

@@ -76,7 +76,8 @@ def test_versions_are_numbers(have: str, operator: str, want: str, holds: bool) 
         (["model.joblib"], "sklearn", "model.joblib"),
         (["model.pkl", "metrics.json"], "sklearn", "model.pkl"),
         (["model.py", "weights.bin"], "python", "model.py"),
-        (["model.py", "model.pkl"], "files", ""),
+        (["model.py", "model.joblib"], "python", "model.py"),
+        (["model.joblib", "model.pkl"], "files", ""),
         (["weights.bin"], "files", ""),
     ],
 )

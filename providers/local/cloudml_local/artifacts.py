@@ -40,6 +40,11 @@ class LocalArtifacts:
         """Whether anything is at a URI."""
         return Path(uri.removeprefix("file://")).exists()
 
+    def model_digest(self, uri: str) -> str | None:
+        """The digest of a folder's files, a manifest left out; None for what is no folder. Raises Invalid at a link."""
+        path = Path(uri.removeprefix("file://"))
+        return _digest(path, (content.MANIFEST,)) if path.is_dir() else None
+
     def folders(self, key: str) -> Sequence[tuple[str, str]]:
         """Name and URI of each folder directly under a key."""
         start = self._path(key)
@@ -121,8 +126,8 @@ def copy_folder(source: Path, target: Path) -> None:
         shutil.copy(path, copy)
 
 
-def _digest(folder: Path) -> str:
+def _digest(folder: Path, leave_out: tuple[str, ...] = ()) -> str:
     try:
-        return content.digest(folder)
+        return content.digest(folder, leave_out)
     except ValueError as error:
         raise Invalid(str(error)) from error

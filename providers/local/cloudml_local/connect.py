@@ -8,11 +8,13 @@ from pathlib import Path
 
 from cloudml.engines.process import ProcessEngine
 from cloudml.spi import Caller
+from cloudml_local import environment
 from cloudml_local.artifacts import LocalArtifacts
 from cloudml_local.endpoints import LocalEndpoints
 from cloudml_local.home import Home, default
 from cloudml_local.jobs import Jobs
 from cloudml_local.models import Models
+from cloudml_local.options import Access
 from cloudml_local.runs import Runs
 from cloudml_local.servers import Servers
 from cloudml_local.store import Store
@@ -31,16 +33,17 @@ class LocalProvider:
     monitors: None = None
 
 
-def provider(path: Path | None, host: str, caller: Caller) -> LocalProvider:
+def provider(path: Path | None, access: Access, cpus: int | None, caller: Caller) -> LocalProvider:
     """The provider over the folder ``path``, or the default one."""
     home = Home(path or default(os.environ))
     artifacts = LocalArtifacts(home)
-    runs = Runs(home, ProcessEngine(home.path / "jobs"))
-    servers = Servers(home, ProcessEngine(home.path / "servers"), host)
+    runs = Runs(home, ProcessEngine(home.path / "jobs"), environment.cpus(cpus))
+    store = Store(home.path / "registry.db")
+    servers = Servers(home, ProcessEngine(home.path / "servers"), store.digest)
     return LocalProvider(
         jobs=Jobs(runs, artifacts, caller),
-        models=Models(Store(home.path / "registry.db"), runs, artifacts, caller),
-        endpoints=LocalEndpoints(home, servers, caller),
+        models=Models(store, runs, artifacts, caller),
+        endpoints=LocalEndpoints(home, servers, access, caller),
         artifacts=artifacts,
         telemetry=LocalTelemetry(home, runs, servers, caller),
     )

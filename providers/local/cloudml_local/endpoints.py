@@ -5,17 +5,18 @@ A replacement is started beside what runs; traffic moves once it is ready, and o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cloudml import specs
 from cloudml.engines import TaskState
 from cloudml.errors import Unavailable
-from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload
+from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload, leaves
 from cloudml.states import Failure, Key, Part, Phase, State
-from cloudml_local.environment import leaves, threads
+from cloudml_local.environment import threads
 from cloudml_local.home import Home
-from cloudml_local.options import NAME, EndpointOptions, patched
+from cloudml_local.options import NAME, Access, EndpointOptions, patched
 from cloudml_local.servers import GATEWAY, Process, Servers, View, serve_argv
 
 SERVE = serve_argv("cloudml.runtime", "serve")
@@ -27,9 +28,10 @@ MARGIN = 5.0  # seconds that a client waits longer than the gateway, so that it 
 class LocalEndpoints:
     """The endpoints of one home folder."""
 
-    def __init__(self, home: Home, servers: Servers, caller: Caller) -> None:
+    def __init__(self, home: Home, servers: Servers, access: Access, caller: Caller) -> None:
         self._home = home
         self._servers = servers
+        self._access = access
         self._call = caller
         self._send = {
             "CreateEndpoint": lambda call: self._servers.create(call.target, call.document),
@@ -70,7 +72,7 @@ class LocalEndpoints:
         url = have.facts["url"]
         if url is None:
             raise Unavailable(f"endpoint {have.key.name} does not listen", hint="apply again")
-        return self._servers.forward(url, body, deployment, have.facts["timeout"] + MARGIN)
+        return self._servers.forward(have.key.name, url, body, deployment, have.facts["timeout"] + MARGIN)
 
     # -- the way to what is wanted -----------------------------------------------------------------------------------
 
@@ -108,7 +110,7 @@ class LocalEndpoints:
             yield from _end(have, "it ended")
         id = _ids(goal.key.name, want)[name]
         reference = goal.references[deployment.model]
-        captures = self._home.captures / goal.key.stack / goal.key.name
+        captures = self._home.captures(goal.key.stack, goal.key.name)
         document = {
             "argv": SERVE,
             "env": {
@@ -122,7 +124,10 @@ class LocalEndpoints:
                 "CLOUDML_DEPLOYMENT": name,
                 "CLOUDML_CAPTURE_RATE": str(want.capture),
                 "CLOUDML_CAPTURE_DIR": str(captures),
+                "CLOUDML_CAPTURE_LIMIT": str(_options(want).capture_limit),
+                "CLOUDML_CAPTURE_REDACT": json.dumps(want.redact),
             },
+            "model": reference.hash,
             "sidecar": reference.sidecar,
             "labels": {
                 **deployment.labels,
@@ -135,13 +140,15 @@ class LocalEndpoints:
         yield Call("StartServer", id, patched(document, deployment), f"no server runs {deployment.model}")
 
     def _gateway(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: Part | None) -> Iterator[Call]:
-        port = EndpointOptions.model_validate(want.options.get(NAME, {})).port
-        if have is not None and not _ended(have) and have.facts["port"] == str(port or 0):
+        port, access = _options(want).port, self._access
+        listens = {"host": access.host, "port": str(port or 0), "token": access.label}
+        if have is not None and not _ended(have) and have.facts["listens"] == listens:
             return
         if have is not None:
-            yield from _end(have, "it ended" if _ended(have) else "its port differs")
-        document = {"argv": ROUTE, "port": port, "labels": {"cloudml-stack": goal.key.stack}}
-        why = "nothing listens" if have is None or _ended(have) else "its port differs"
+            yield from _end(have, "it ended" if _ended(have) else "its address or its token differs")
+        labels = {"cloudml-stack": goal.key.stack, **listens}
+        document = {"argv": ROUTE, "host": access.host, "port": port, "token": access.token, "labels": labels}
+        why = "nothing listens" if have is None or _ended(have) else "its address or its token differs"
         yield Call("StartGateway", f"{goal.key.name}.{GATEWAY}", patched(document, want), why)
 
     # -- what there is -----------------------------------------------------------------------------------------------
@@ -156,7 +163,7 @@ class LocalEndpoints:
         servers = sorted(found, key=lambda part: (part.id not in wanted, part.id not in targets.values(), part.id))
         gateway = (_gateway_part(view.gateway),) if view.gateway else ()
         phase, failure = _condition(view, {part.id: part for part in (*servers, *gateway)}, awaited)
-        port = view.gateway.port if view.gateway else None
+        listens = view.gateway if view.gateway and view.gateway.port else None
         record = view.record or {"labels": {}, "created": None}
         return State(
             key=key,
@@ -168,7 +175,8 @@ class LocalEndpoints:
             failure=failure,
             labels={**record["labels"], **table["labels"], "cloudml-stack": _owner(view)},
             facts={
-                "url": self._servers.url(port) if port else None,
+                "url": self._servers.url(listens) if listens else None,
+                "token": bool(listens and listens.status.task.labels["token"]),
                 "traffic": traffic,
                 "capture": table["capture"],
                 "timeout": table["timeout"],
@@ -200,6 +208,8 @@ def _condition(view: View, parts: Mapping[str, Part], awaited: set[str]) -> tupl
         if entry["weight"] and (part is None or part.phase is not Phase.READY):
             said = part.failure.reason if part and part.failure else "its server does not run"
             return Phase.DEGRADED, Failure(f"{name}: {said}")
+        if entry["weight"] and entry["server"] not in view.reached:
+            return Phase.UPDATING, None
     return Phase.READY, None
 
 
@@ -209,12 +219,9 @@ def _part(
     """A server. One that nobody waits for any more counts as archived until it is gone."""
     labels = process.status.task.labels
     name = labels["deployment"]
-    if process.status.state.ended:
-        phase = ENDED.get(process.status.state, Phase.FAILED)
-    elif process.id not in awaited and not all_count:
+    phase = _phase(process)
+    if not phase.failed and phase is not Phase.CANCELLED and process.id not in awaited and not all_count:
         phase = Phase.ARCHIVED
-    else:
-        phase = Phase.READY if process.ready else Phase.CREATING
     return Part(
         kind="deployment",
         name=name,
@@ -226,30 +233,39 @@ def _part(
             "traffic": traffic.get(name, 0) if targets.get(name) == process.id else 0,
             "model": labels["model"],
             "port": process.port,
+            "runs": not process.status.state.ended,
         },
     )
 
 
 def _gateway_part(process: Process) -> Part:
-    ended = process.status.state.ended
+    listens = {name: process.status.task.labels[name] for name in ("host", "port", "token")}
     return Part(
         kind=GATEWAY,
         name=GATEWAY,
         id=process.id,
-        phase=ENDED.get(process.status.state, Phase.FAILED)
-        if ended
-        else Phase.READY
-        if process.ready
-        else Phase.CREATING,
+        phase=_phase(process),
         failure=Failure(process.reason) if process.reason else None,
-        facts={"port": process.status.task.labels["port"]},
+        facts={"listens": listens, "runs": not process.status.state.ended},
     )
+
+
+def _phase(process: Process) -> Phase:
+    """What is down has failed, even if it is started again: whoever waits for it must hear of it."""
+    if process.down:
+        return ENDED.get(process.status.state, Phase.FAILED)
+    return Phase.READY if process.ready else Phase.CREATING
+
+
+def _options(want: specs.Endpoint) -> EndpointOptions:
+    return EndpointOptions.model_validate(want.options.get(NAME, {}))
 
 
 def _ids(endpoint: str, want: specs.Endpoint) -> dict[str, str]:
     """The server of each deployment: whatever it is started with is in its hash."""
+    kept = [want.capture, sorted(want.redact), _options(want).capture_limit]
     return {
-        name: f"{endpoint}.{name}.{specs.hash8([specs.spec_hash(deployment), want.capture])}"
+        name: f"{endpoint}.{name}.{specs.hash8([specs.spec_hash(deployment), *kept])}"
         for name, deployment in want.deployments.items()
     }
 
@@ -286,7 +302,7 @@ def _ended(part: Part) -> bool:
 
 
 def _end(part: Part, why: str) -> Iterator[Call]:
-    if not _ended(part):
+    if part.facts["runs"]:
         yield Call("StopProcess", part.id, {}, why, Effect.DELETE)
     yield Call("RemoveProcess", part.id, {}, why, Effect.DELETE)
 

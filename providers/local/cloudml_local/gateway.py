@@ -1,13 +1,16 @@
 """The program in front of an endpoint's servers: ``python -m cloudml_local.gateway FOLDER HOST PORT``.
 
 It listens on one port for as long as the endpoint lives and sends each request to a ready deployment by the weights in
-``FOLDER/table.json``. A new table takes effect at once and as a whole; ``FOLDER/serving.json`` says which one does.
+``FOLDER/table.json``. A new table takes effect at once and as a whole; ``/livez?servers`` says which one does, and
+which servers can be reached. With a token in the environment, whoever does not send it hears no more than that this
+is alive.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import json
 import os
 import signal
@@ -17,21 +20,29 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from cloudml_local.proxy import Client, Exchange, Target, answer
+from cloudml_local.clients import Client, Exchange, Limits
+from cloudml_local.proxy import Target
 
 LOOK = 0.03  # seconds between two looks at the table, and at servers that are not ready
 DRAIN = 24.0  # seconds that requests under way are given at the end
 PROBE = 2.0
 DEFAULT_TIMEOUT = 60.0
+SERVERS = "127.0.0.1"  # whoever wants to reach a server goes through here, and shows the token
+TOKEN = "CLOUDML_GATEWAY_TOKEN"  # the variable's name
+LIMITS = "CLOUDML_GATEWAY_LIMITS"  # a JSON object of what differs from Limits
+TAKEN = 2  # exit code: the port cannot be listened on, and never was
 
 
 class Gateway:
     """Routes requests; ``clients`` are the open connections."""
 
-    def __init__(self, folder: Path, host: str) -> None:
+    def __init__(self, folder: Path, token: str | None = None, limits: Limits | None = None) -> None:
         self.clients: set[Client] = set()
+        self.limits = limits or Limits()
+        self.now = 0.0
         self._folder = folder
-        self._host = host
+        self._bearer = token and token.encode()
+        self._revision: str | None = None
         self._targets: dict[str, Target] = {}
         self._weights: dict[str, int] = {}
         self._credit: dict[str, int] = {}
@@ -41,12 +52,22 @@ class Gateway:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
+    def admits(self, authorization: bytes | None, url: bytes) -> bool:
+        """Whether a request shows the token; all may ask whether this is alive."""
+        if not self._bearer or url == b"/livez":
+            return True
+        scheme, _, given = (authorization or b"").partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._bearer)
+
     def route(self, exchange: Exchange) -> None:
-        if exchange.url == b"/livez":
-            exchange.client.write(answer(200, {"status": "live"}, close=not exchange.keep))
-            return exchange.done(exchange.keep)
+        if exchange.url in (b"/livez", b"/livez?servers"):
+            return exchange.say(200, {"status": "live"} if exchange.url == b"/livez" else self._status())
         exchange.timer = asyncio.get_running_loop().call_later(self._timeout, exchange.expire)
         self._dispatch(exchange)
+
+    def _status(self) -> dict[str, Any]:
+        ready = sorted(target.server for target in self._targets.values() if target.address is not None)
+        return {"status": "live", "pid": os.getpid(), "revision": self._revision, "ready": ready}
 
     def _dispatch(self, exchange: Exchange) -> None:
         if exchange.pin is not None and exchange.pin not in self._targets:
@@ -74,12 +95,18 @@ class Gateway:
         return self._targets[best]
 
     def _lost(self, target: Target, exchange: Exchange) -> None:
-        """No connection was made, so nothing was processed: another ready deployment may take the request."""
-        target.address = None
+        """No connection was made, so nothing was processed: another ready deployment may take the request.
+
+        Unless it was sent before: then the server may have died of it. One that only is to end closes what is idle.
+        """
+        retired = target.retired
+        target.lose()
         exchange.tried.add(target)
         if target in self._targets.values():
             self._probe(target)
-        if exchange.pin is None:
+        if exchange.again and not retired:
+            exchange.refuse(502, f"deployment {target.name} ended before it answered")
+        elif exchange.pin is None:
             self._dispatch(exchange)
         else:
             exchange.refuse(503, f"deployment {exchange.pin} does not listen")
@@ -106,7 +133,7 @@ class Gateway:
         await asyncio.gather(*(self._ready(target) for target in targets.values() if target.address is None))
         self._switch(targets, table)
         self._seen = seen
-        write(self._folder / "serving.json", {"revision": table["revision"], "pid": os.getpid()})
+        self._revision = table["revision"]
 
     def _switch(self, targets: dict[str, Target], table: Mapping[str, Any]) -> None:
         before, self._targets = self._targets, targets
@@ -132,12 +159,30 @@ class Gateway:
             await asyncio.sleep(LOOK)
         self._probes.pop(target, None)
 
+    def _watch(self) -> None:
+        """A server that was started again listens elsewhere."""
+        for target in self._targets.values():
+            if target.address is not None and self._announced(target) != target.announced:
+                target.lose()
+                self._probe(target)
+
+    def _announced(self, target: Target) -> int | None:
+        """What tells one announcement of a server from the next; None if there is none."""
+        try:
+            return self._ready_file(target).stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def _ready_file(self, target: Target) -> Path:
+        return self._folder / "servers" / target.server / "ready.json"
+
     async def _ready(self, target: Target) -> bool:
         """Asks a server once whether it is ready, and remembers its address if so."""
+        announced = self._announced(target)
         try:
-            found = json.loads((self._folder / "servers" / target.server / "ready.json").read_bytes())
+            found = json.loads(self._ready_file(target).read_bytes())
             os.kill(found["pid"], 0)
-            address = (self._host, int(found["port"]))
+            address = (SERVERS, int(found["port"]))
             async with asyncio.timeout(PROBE):
                 reader, writer = await asyncio.open_connection(*address)
                 writer.write(b"GET /readyz HTTP/1.1\r\nhost: cloudml\r\nconnection: close\r\n\r\n")
@@ -146,7 +191,7 @@ class Gateway:
         except (OSError, ValueError, KeyError):  # not there, not bound, or too slow: not ready
             return False
         if line.split()[1:2] == [b"200"]:
-            target.address = address
+            target.address, target.announced = address, announced
         return target.address is not None
 
     # -- its life ----------------------------------------------------------------------------------------------------
@@ -157,11 +202,14 @@ class Gateway:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        self.now = loop.time()
         await self.look()
         listener = await loop.create_server(lambda: Client(self), sock=sock)
         write(self._folder / "gateway.json", {"pid": os.getpid(), "port": sock.getsockname()[1]})
         while not stopping.is_set():
             await self.look()
+            self._watch()
+            self._tick(loop.time())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), LOOK)
         listener.close()
@@ -169,11 +217,17 @@ class Gateway:
             probe.cancel()
         end = loop.time() + DRAIN
         while any(client.busy for client in self.clients) and loop.time() < end:
+            self._tick(loop.time())
             await asyncio.sleep(LOOK)
         for target in self._targets.values():
             target.retire()
         for client in list(self.clients):
             client.close()
+
+    def _tick(self, now: float) -> None:
+        self.now = now
+        for client in [client for client in self.clients if client.deadline < now]:
+            client.overdue()
 
 
 def write(path: Path, document: Any) -> None:
@@ -205,13 +259,16 @@ def runner() -> Callable[[Coroutine[Any, Any, None]], None]:
 
 
 def main(folder: Path, host: str, port: int) -> int:
+    before = (folder / "gateway.json").exists()
     try:
         sock = bind(folder, host, port)
     except OSError as error:
         said = f"cannot listen on {host}:{port or (folder / 'port').read_text()}: {error.strerror or error}"
         sys.stderr.write(said + "\n")
-        return 1
-    runner()(Gateway(folder, host).run(sock))
+        return 1 if before else TAKEN
+    token = os.environ.pop(TOKEN, None)
+    limits = Limits(**json.loads(os.environ.get(LIMITS, "{}")))
+    runner()(Gateway(folder, token, limits).run(sock))
     return 0
 
 

@@ -1,10 +1,10 @@
 """The folder in which everything of this provider lives, and writes that are there whole or not at all.
 
-    HOME/store/<key>             artifacts
+    HOME/store/<key>             artifacts; <stack>/captures/<endpoint>/ is written by its servers
          jobs/ servers/          the engines' folders
          runs/<job>/             job.json  source/  output/
          endpoints/<endpoint>/   endpoint.json  table.json  gateway.json  port  servers/<server>/
-         captures/<stack>/<endpoint>/
+         token                   what a client of an endpoint beyond loopback must send, mode 0600
          registry.db             model families and versions
          .drafts/                what is being written or taken away; renamed from and to here in one step
 
@@ -42,8 +42,12 @@ class Home:
         self.store = self.path / "store"
         self.runs = self.path / "runs"
         self.endpoints = self.path / "endpoints"
-        self.captures = self.path / "captures"
+        self.token = self.path / "token"
         self._drafts = self.path / ".drafts"
+
+    def captures(self, stack: str, endpoint: str) -> Path:
+        """Where the captured requests of an endpoint are; they go with the stack's artifacts."""
+        return self.store / stack / "captures" / endpoint
 
     def draft(self) -> Path:
         """A name for something unfinished, on the same file system; what dead processes left there is removed."""

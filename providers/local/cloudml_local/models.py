@@ -115,7 +115,9 @@ class Models:
             return Failure(f"there is nothing at {call.document['uri']}")
         run = call.document["run"]
         metrics: Mapping[str, float] = self._runs.get(run).metrics if run else {}
-        self._store.create_version(call.target, call.document, metrics)
+        self._store.create_version(
+            call.target, call.document, metrics, self._artifacts.model_digest(call.document["uri"])
+        )
         return None
 
     def _set_alias(self, call: Call) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cloudml.errors import AlreadyExists, NotFound
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS families (
     name TEXT PRIMARY KEY, owner TEXT NOT NULL, labels TEXT NOT NULL, created REAL NOT NULL
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS families (
 CREATE TABLE IF NOT EXISTS versions (
     family TEXT NOT NULL REFERENCES families (name) ON DELETE CASCADE,
     version INTEGER NOT NULL, hash TEXT NOT NULL, uri TEXT NOT NULL, run TEXT, metrics TEXT NOT NULL,
-    approval TEXT, description TEXT NOT NULL, created REAL NOT NULL,
+    approval TEXT, description TEXT NOT NULL, created REAL NOT NULL, digest TEXT,
     PRIMARY KEY (family, version), UNIQUE (family, hash)
 );
 CREATE TABLE IF NOT EXISTS aliases (
@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS aliases (
     FOREIGN KEY (family, version) REFERENCES versions (family, version) ON DELETE CASCADE
 );
 """
+ADDED = {1: "ALTER TABLE versions ADD COLUMN digest TEXT;"}  # what turns a version of the schema into the next
 BUSY = 10.0  # seconds that a write waits for another process's
 
 
@@ -98,7 +99,17 @@ class Store:
             row = (owner, json.dumps(dict(labels)), name)
             _one(db.execute("UPDATE families SET owner = ?, labels = ? WHERE name = ?", row), f"model family {name!r}")
 
-    def create_version(self, family: str, request: Mapping[str, Any], metrics: Mapping[str, float]) -> int:
+    def digest(self, family: str, hash: str) -> str | None:
+        """What the files of a version were when it was registered; None if there is no such version."""
+        if not self._path.exists():
+            return None
+        with self._open() as db:
+            row = db.execute("SELECT digest FROM versions WHERE family = ? AND hash = ?", (family, hash)).fetchone()
+            return row["digest"] if row else None
+
+    def create_version(
+        self, family: str, request: Mapping[str, Any], metrics: Mapping[str, float], digest: str | None = None
+    ) -> int:
         """The next version of a family. Raises NotFound, and AlreadyExists if one has that hash."""
         with self._write() as db:
             if not db.execute("SELECT 1 FROM families WHERE name = ?", (family,)).fetchone():
@@ -106,9 +117,9 @@ class Store:
             last = db.execute("SELECT MAX(version) FROM versions WHERE family = ?", (family,)).fetchone()[0] or 0
             row = (
                 *(family, last + 1, request["hash"], request["uri"], request["run"], json.dumps(dict(metrics))),
-                *(request["approval"], request["description"], time.time()),
+                *(request["approval"], request["description"], time.time(), digest),
             )
-            if not db.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount:
+            if not db.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount:
                 raise AlreadyExists(f"{family} has a version with hash {request['hash']} already")
             return int(last) + 1
 
@@ -137,7 +148,8 @@ class Store:
             db.execute("PRAGMA foreign_keys = ON")
             if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
                 db.execute("PRAGMA journal_mode = WAL")
-                db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+                with _transaction(db, "BEGIN IMMEDIATE"):
+                    _migrate(db)
             yield db
         finally:
             db.close()
@@ -147,6 +159,14 @@ class Store:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as db, _transaction(db, "BEGIN IMMEDIATE"):
             yield db
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    found = db.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+    steps = SCHEMA if not found else "".join(ADDED[version] for version in range(found, SCHEMA_VERSION))
+    for statement in filter(str.strip, steps.split(";")):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager

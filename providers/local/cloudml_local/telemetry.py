@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import re
@@ -52,7 +53,7 @@ class LocalTelemetry:
 
     def captured(self, have: State, window: Window) -> Iterator[Captured]:
         """Oldest first: file by file of an hour, merged where several servers wrote in it."""
-        folder = self._home.captures / (have.owner or have.key.stack) / have.key.name
+        folder = self._home.captures(have.owner or have.key.stack, have.key.name)
         hours: dict[str, list[Path]] = {}
         for path in self._call.read("ListCaptures", lambda: sorted(folder.glob("*.jsonl"))):
             hours.setdefault(path.name.partition("-")[0], []).append(path)
@@ -87,8 +88,8 @@ class LocalTelemetry:
 
 
 def _records(path: Path) -> Iterator[tuple[float, Captured]]:
-    """The whole lines of a capture file with their time; the last may still be being written."""
-    with open(path, encoding="utf-8") as file:
+    """The whole lines of a capture file with their time; the last may still be being written, or for ever half."""
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # removed to make room
         for line in file:
             if line.endswith("\n"):
                 found = json.loads(line)

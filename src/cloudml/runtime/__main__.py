@@ -29,6 +29,7 @@ def _serve() -> int:
 
 VERBS: dict[str, Callable[[], int]] = {"train": _train, "serve": _serve}
 USAGE = 2
+CANNOT = 3  # what another start would not change
 
 
 def main(arguments: list[str]) -> int:
@@ -40,6 +41,8 @@ def main(arguments: list[str]) -> int:
         return VERBS[arguments[0]]()
     except CloudmlError as error:
         sys.stderr.write(f"cloudml: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        if isinstance(error, MissingExtra):
+            return CANNOT
         return USAGE if isinstance(error, ValueError) else error.exit_code
 
 

@@ -47,11 +47,14 @@ class Names:
 class Application:
     """Answers complete requests; all on the loop's thread."""
 
-    def __init__(self, names: Names, metrics: Metrics, capture: Capture | None) -> None:
+    def __init__(
+        self, names: Names, metrics: Metrics, capture: Capture | None, redact: frozenset[str] = frozenset()
+    ) -> None:
         self.stage = Stage.LOADING
         self._names = names
         self._metrics = metrics
         self._capture = capture
+        self._redact = redact
         self._model: LoadedModel | None = None
         self._batcher: Batcher | None = None
         ready, predict = {b"GET": self._ready}, {b"POST": self._predict}
@@ -91,7 +94,7 @@ class Application:
             else:
                 handler(exchange)
         except Refused as refused:
-            exchange.error(refused.status, refused.message)
+            exchange.error(refused.status, refused.message, RETRY if refused.status == 503 else b"")
 
     def _below_models(self, path: bytes) -> tuple[str, Mapping[bytes, Handler]]:
         """``/v2/models/{m}[/versions/{v}][/ready|/infer]``. Raises Refused, 404."""
@@ -146,8 +149,9 @@ class Application:
         exchange.answer(200, orjson.dumps(about))
 
     def _numbers(self, exchange: Exchange) -> None:
-        written, dropped = (self._capture.written, self._capture.dropped) if self._capture else (0, 0)
-        exchange.answer(200, self._metrics.render(self.stage is Stage.READY, written, dropped), dialects.TEXT)
+        kept = self._capture
+        captured = (kept.written, kept.dropped, kept.removed) if kept else (0, 0, 0)
+        exchange.answer(200, self._metrics.render(self.stage is Stage.READY, captured), dialects.TEXT)
 
     def _infer(self, exchange: Exchange) -> None:
         self._predict(exchange, only_tensors=True)
@@ -194,6 +198,8 @@ class Application:
     def _record(self, exchange: Exchange, query: Query, rows: list[Any], outputs: Any, status: int) -> Record:
         latency = perf_counter() - exchange.started
         names = None if self._model is None else self._model.features.names
-        return Record(
-            exchange.id.decode(), time.time() - latency, rows, names or query.columns, outputs, status, latency
-        )
+        if self._redact and self._model is not None:
+            rows = self._model.features.hidden(rows, query.columns, self._redact)
+        began = time.time() - latency
+        identity, named = exchange.id.decode(), names or query.columns
+        return Record(identity, began, rows, named, outputs, status, latency, exchange.size)

@@ -23,6 +23,8 @@ from cloudml.runtime.rows import Refused, strange
 FAST = 0.0015  # seconds for one batch, as a moving average: longer would keep other connections waiting
 MOST_INLINE = 1024  # rows
 MOST_ROWS = 4096  # in one batch, unless a single request has more
+MOST_WAITING = 65536  # rows that wait or are predicted; beyond them, or beyond LONGEST_WAIT, a request is refused
+LONGEST_WAIT = 10.0  # seconds that the rows before a request may need, by the pace of late
 
 Outcome = list[Any] | Refused
 
@@ -47,6 +49,8 @@ class Batcher:
         self._queue: list[Work] = []
         self._scheduled = False
         self._average = 2 * FAST  # the first batch of an unknown model goes to the thread
+        self._waiting = 0  # rows
+        self._pace = 0.0  # seconds for a row, as a moving average
         self._tasks: queue.SimpleQueue[list[Work]] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
 
@@ -60,6 +64,12 @@ class Batcher:
                 self._average = perf_counter() - began
 
     def add(self, work: Work) -> None:
+        """Raises Refused, 503, when what waits already would make it wait too long."""
+        if self._waiting and (
+            self._waiting + len(work.rows) > MOST_WAITING or self._waiting * self._pace > LONGEST_WAIT
+        ):
+            raise Refused(f"{self._waiting} rows are waiting already; try again later", 503)
+        self._waiting += len(work.rows)
         self._queue.append(work)
         if not self._scheduled:
             self._scheduled = True
@@ -95,7 +105,10 @@ class Batcher:
         return batch, rows
 
     def _finish(self, batch: list[Work], results: list[Outcome], seconds: float) -> None:
+        rows = sum(len(work.rows) for work in batch)
+        self._waiting -= rows
         self._average = 0.8 * self._average + 0.2 * seconds
+        self._pace = 0.8 * self._pace + 0.2 * seconds / rows
         for work, result in zip(batch, results, strict=True):
             work.done(result)
         if self._queue:  # let the loop look at its sockets in between
@@ -139,7 +152,8 @@ def _alone(model: LoadedModel, work: Work) -> Outcome:
         return model.outputs(work.method, table, len(work.rows))
     except Exception as error:  # noqa: BLE001  # a model may raise anything, and the server must live
         if isinstance(error, model.refusals) and (model.features.width is None or strange(work.rows)):
-            return Refused(f"the model does not take these rows: {type(error).__name__}: {error}"[:1000])
+            missing = model.features.missing(work.rows) if "nan" in str(error).lower() else None
+            return Refused((missing or f"the model does not take these rows: {type(error).__name__}: {error}")[:1000])
         traceback.print_exc(file=sys.stderr)
         return Refused(f"the model failed: {type(error).__name__}: {error}"[:1000], 500)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +17,18 @@ from typing import Any
 import orjson
 
 FLUSH_SECONDS = 0.1
-MOST_ROWS = 100_000  # kept in memory at once; beyond it records are dropped and counted
+MOST_BYTES = 128 << 20  # kept in memory at once, roughly; beyond it records are dropped and counted
+SEGMENTS = 16  # files that the limit of a folder is cut into, at least: the oldest goes as a whole
+LEAST_SEGMENT = 4096
+LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One prediction. ``time`` is seconds since 1970, ``inputs`` are rows in the order of ``names``."""
+    """One prediction. ``time`` is seconds since 1970, ``inputs`` are rows in the order of ``names``.
+
+    ``size`` is what the request's body had, in bytes.
+    """
 
     id: str
     time: float
@@ -29,21 +37,37 @@ class Record:
     outputs: list[Any]
     status: int
     latency: float
+    size: int = 0
+
+    @property
+    def weight(self) -> int:
+        """The memory that it needs, in bytes and roughly: a number as an object is longer than as text."""
+        return 2048 + 8 * self.size
 
 
 class Capture:
-    """``<folder>/<yyyymmddThh>-<pid>.jsonl``, a file an hour; ``labels`` stand in every record."""
+    """``<folder>/<yyyymmddThh>-<pid>-<run>-<n>.jsonl``, at least a file an hour; ``labels`` stand in every record.
 
-    def __init__(self, folder: Path, rate: float, pid: int, labels: Mapping[str, str | None]) -> None:
+    All files of the folder, whoever wrote them, have ``limit`` bytes at most: the oldest are removed, and their records
+    counted as ``removed``.
+    """
+
+    def __init__(
+        self, folder: Path, rate: float, pid: int, labels: Mapping[str, str | None], limit: int = LIMIT
+    ) -> None:
         self.written = 0
+        self.removed = 0
         self._full = 0
+        self._limit = limit
+        self._segment = max(LEAST_SEGMENT, limit // SEGMENTS)
+        self._number = 0
         self._folder = folder
         self._rate = rate
-        self._pid = pid
+        self._run = f"{pid}-{os.urandom(2).hex()}"  # in a container, every process has the same pid
         self._labels = dict(labels)
         self._queue: deque[Record] = deque()
-        self._rows_in = 0  # written by the loop's thread only, as _rows_out is by the other: no lock
-        self._rows_out = 0
+        self._in = 0  # bytes; written by the loop's thread only, as _out is by the other: no lock
+        self._out = 0
         self._stop = threading.Event()
         self._lost = 0
         self._thread = threading.Thread(target=self._work, name="cloudml-capture", daemon=True)
@@ -59,11 +83,10 @@ class Capture:
 
     def add(self, record: Record) -> None:
         """Never blocks; drops the record when the writer is too far behind."""
-        rows = len(record.inputs)
-        if self._rows_in - self._rows_out + rows > MOST_ROWS:
+        if self._in - self._out + record.weight > MOST_BYTES:
             self._full += 1
             return
-        self._rows_in += rows
+        self._in += record.weight
         self._queue.append(record)
 
     def close(self, timeout: float = 5.0) -> None:
@@ -78,7 +101,7 @@ class Capture:
             records = [self._queue.popleft() for _ in range(len(self._queue))]
             if records:
                 self._write(records)
-            self._rows_out += sum(len(record.inputs) for record in records)
+            self._out += sum(record.weight for record in records)
 
     def _write(self, records: list[Record]) -> None:
         hours: dict[str, list[bytes]] = {}
@@ -91,13 +114,44 @@ class Capture:
             else:
                 hours.setdefault(moment.strftime("%Y%m%dT%H"), []).append(line)
         for hour, lines in hours.items():
+            for some in _pieces(lines, self._segment):
+                try:
+                    self._append(hour, some)
+                except OSError as error:
+                    self._lose(len(some), error)
+                else:
+                    self.written += len(some)
+
+    def _append(self, hour: str, lines: list[bytes]) -> None:
+        """All of the lines or none: what a full disk has taken of them is cut off again."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / f"{hour}-{self._run}-{self._number:06d}.jsonl", "ab", buffering=0) as file:
+            start = file.tell()
+            data = b"".join(lines)
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                with open(self._folder / f"{hour}-{self._pid}.jsonl", "ab") as file:
-                    file.writelines(lines)
-                self.written += len(lines)
-            except OSError as error:
-                self._lose(len(lines), error)
+                while data:
+                    data = data[file.write(data) :]
+            except OSError:
+                file.truncate(start)
+                raise
+            if file.tell() >= self._segment:
+                self._number += 1
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Remove the files that were written to longest ago, whoever else does so at the same time."""
+        found = sorted(
+            (at.st_mtime_ns, at.st_size, path) for path in self._folder.glob("*.jsonl") if (at := _stat(path))
+        )
+        total = sum(size for _, size, _ in found)
+        for _, size, path in found:
+            if total <= self._limit:
+                break
+            with contextlib.suppress(FileNotFoundError):
+                count = path.read_bytes().count(b"\n")
+                path.unlink()
+                self.removed += count
+            total -= size
 
     def _line(self, record: Record, moment: datetime) -> bytes:
         document = {
@@ -117,3 +171,23 @@ class Capture:
         self._lost += count
         if self._lost == count:
             sys.stderr.write(f"cloudml: captured requests are lost: {error}\n")
+
+
+def _pieces(lines: list[bytes], most: int) -> Iterator[list[bytes]]:
+    """The lines in pieces that end once they have ``most`` bytes."""
+    piece, size = [], 0
+    for line in lines:
+        piece.append(line)
+        size += len(line)
+        if size >= most:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -12,15 +13,33 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cloudml.content import MANIFEST
 from cloudml.errors import ConfigError
 from cloudml.runtime.linear import shortcut
-from cloudml.runtime.manifest import FILES, Manifest, find_model, read_manifest, why_not_served
+from cloudml.runtime.manifest import (
+    FILES,
+    Manifest,
+    describe,
+    find_model,
+    model_digest,
+    read_manifest,
+    why_not_served,
+)
 from cloudml.runtime.rows import NUMBERS, Features, Frame, Lists, Numbers
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "transform")
 Signature = tuple[tuple[str, str], ...]
 REFUSALS = (ValueError, TypeError, AttributeError)  # scikit-learn's, at a value of the wrong kind
 DTYPES = NUMBERS | {"str"}
+PLACE = re.compile(r"feature_\d+")  # the name that a signature gives to a column nobody named
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which model may be loaded: the one of the registered ``digest``; ``pickles`` allows any pickle without one."""
+
+    digest: str | None = None
+    pickles: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,10 +70,10 @@ class BadAnswer(Exception):
     """The model answered something else than one value for each row."""
 
 
-def load(folder: Path, signature: Signature | None) -> LoadedModel:
+def load(given: Path, signature: Signature | None, trust: Trust) -> LoadedModel:
     """The model in or below a folder. Raises ConfigError, or whatever the model's own code raises."""
-    folder = find_model(folder)
-    manifest = read_manifest(folder)
+    folder = find_model(given)
+    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else describe(folder)
     if manifest.flavor == FILES:
         why = why_not_served(folder) or "its manifest says that it is plain files"
         raise ConfigError(f"{folder} cannot be served: {why}")
@@ -63,7 +82,23 @@ def load(folder: Path, signature: Signature | None) -> LoadedModel:
         raise ConfigError(f"flavor {manifest.flavor!r} is not known here; known are {', '.join(LOADERS)}")
     if not (folder / manifest.entry).is_file():
         raise ConfigError(f"{folder} has no {manifest.entry}, which its manifest names")
+    _check(given, folder, manifest, trust)
     return loader(folder, manifest, signature)
+
+
+def _check(given: Path, folder: Path, manifest: Manifest, trust: Trust) -> None:
+    """A pickle runs whatever code is in it, so it must be the one that was registered. Raises ConfigError."""
+    if trust.digest is not None:
+        if trust.digest not in (model_digest(folder), model_digest(given)):
+            raise ConfigError(
+                f"{folder} is not the model that was registered: its files have another digest than {trust.digest}",
+                hint="register it again",
+            )
+    elif manifest.flavor in PICKLED and not trust.pickles:
+        raise ConfigError(
+            f"{folder / manifest.entry} is a pickle, which can run any code, and nobody says that it is registered",
+            hint="register the model, or set CLOUDML_ALLOW_PICKLE=1 if you trust whoever made it",
+        )
 
 
 def read_signature(path: Path) -> Signature:
@@ -111,15 +146,24 @@ def _features(model: Any, signature: Signature | None) -> Features:
     if signature is None:
         untyped = names is not None and not _takes_arrays(model)
         return Features(width, names, None if untyped else frozenset())
-    found = _from_signature(signature)
-    if width is not None and width != found.width:
-        raise ConfigError(f"the signature names {found.width} features, the model takes {width}")
-    if names is not None and names != found.names:
-        if set(names) != set(found.names or ()):
-            raise ConfigError(f"the signature names {found.names}, the model was trained on {names}")
-        dtypes = dict(signature)
-        found = _from_signature(tuple((name, dtypes[name]) for name in names))
-    return found
+    return _from_signature(_fitted(signature, width, names))
+
+
+def _fitted(signature: Signature, width: int | None, names: tuple[str, ...] | None) -> Signature:
+    """The signature in the model's order, with the model's names where a sample gave none. Raises ConfigError."""
+    if names is not None and width == len(signature) and all(PLACE.fullmatch(name) for name, _ in signature):
+        signature = tuple((name, dtype) for name, (_, dtype) in zip(names, signature, strict=True))
+    given = tuple(name for name, _ in signature)
+    if names is not None and set(names) < set(given):  # a table's other columns: an id, a date
+        given = names
+    if width is not None and width != len(given):
+        raise ConfigError(f"the signature names {len(given)} features, the model takes {width}")
+    if names is None or names == given == tuple(name for name, _ in signature):
+        return signature
+    if set(names) != set(given):
+        raise ConfigError(f"the signature names {given}, the model was trained on {names}")
+    dtypes = dict(signature)
+    return tuple((name, dtypes[name]) for name in names)
 
 
 def _from_signature(signature: Signature) -> Features:
@@ -171,6 +215,7 @@ def _warn_of_version(manifest: Manifest, distribution: str) -> None:
         sys.stderr.write(f"cloudml: the model was made with {distribution} {made}, here is {have}: check its answers\n")
 
 
+PICKLED = frozenset({"sklearn"})
 LOADERS: Mapping[str, Callable[[Path, Manifest, Signature | None], LoadedModel]] = {
     "sklearn": _sklearn,
     "python": _python,

@@ -7,21 +7,20 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from cloudml.content import MANIFEST, digest
 from cloudml.errors import ConfigError
 
 SCHEMA_VERSION = 1
-FILES = "files"
+FILES, PYTHON = "files", "python"
 SKLEARN = ("scikit-learn", "numpy", "scipy", "joblib")
 # (the file that tells, its flavour, the distributions that the flavour loads)
 ENTRIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("model.joblib", "sklearn", SKLEARN),
     ("model.pkl", "sklearn", SKLEARN),
-    ("model.py", "python", ()),
+    ("model.py", PYTHON, ()),
 )
 
 
@@ -38,23 +37,35 @@ class Manifest:
 
 
 def write_manifest(folder: Path) -> Manifest:
-    """Look at a model folder and write its manifest there; the flavour is ``files`` when no single entry tells it.
-
-    Raises ConfigError when the folder cannot be a model (empty, or with a symbolic link).
-    """
+    """Look at a model folder and write its manifest there. Raises ConfigError as ``describe`` does."""
     folder = Path(folder)
-    try:
-        content = digest(folder, leave_out=(MANIFEST,))
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    if not any(path.name != MANIFEST for path in folder.glob("*")):
-        raise ConfigError(f"{folder} has no files: there is no model in it")
-    found = [row for row in ENTRIES if (folder / row[0]).is_file()]
-    entry, flavor, needs = found[0] if len(found) == 1 else ("", FILES, ())
-    manifest = Manifest(flavor, entry, content, _pins(list(needs) + _named(folder)), _python())
+    manifest = describe(folder)
     text = json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
+
+
+def describe(folder: Path) -> Manifest:
+    """What a model folder is, by its files; the flavour is ``files`` when no single entry tells it.
+
+    ``model.py`` wins over a pickle beside it: that is what it loads. Raises ConfigError when the folder cannot be a
+    model (empty, or with a symbolic link).
+    """
+    content = model_digest(folder)
+    if not any(path.name != MANIFEST for path in folder.glob("*")):
+        raise ConfigError(f"{folder} has no files: there is no model in it")
+    found = _entries(folder)
+    entry, flavor = _entry(found) or ("", FILES)
+    needs = [need for name, _, needed in found for need in needed] if entry else []
+    return Manifest(flavor, entry, content, _pins(needs + _named(folder)), _python())
+
+
+def model_digest(folder: Path) -> str:
+    """The digest of all files of a model folder but its manifest. Raises ConfigError at a symbolic link."""
+    try:
+        return digest(folder, leave_out=(MANIFEST,))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -88,25 +99,42 @@ def read_manifest(folder: Path) -> Manifest:
 def find_model(folder: Path) -> Path:
     """The model folder in or below a folder, at most three levels down; clouds unpack at different depths.
 
-    Raises ConfigError when there is none, or more than one at the same level.
+    A folder without a manifest is one if it holds a model's file. Raises ConfigError when there is none, or more than
+    one at the same level.
     """
     folder = Path(folder)
-    for depth in range(4):
-        found = sorted(path.parent for path in folder.glob("*/" * depth + MANIFEST))
-        if len(found) > 1:
-            raise ConfigError(f"{folder} holds several models: " + ", ".join(str(path) for path in found))
-        if found:
-            return found[0]
-    raise ConfigError(f"no model in {folder}: no {MANIFEST} there or up to three folders below")
+    names = tuple(name for name, _, _ in ENTRIES)
+    for marks in ((MANIFEST,), names):
+        for depth in range(4):
+            found = sorted({path.parent for mark in marks for path in folder.glob("*/" * depth + mark)})
+            if len(found) > 1:
+                raise ConfigError(f"{folder} holds several models: " + ", ".join(str(path) for path in found))
+            if found:
+                return found[0]
+    raise ConfigError(
+        f"no model in {folder}: no {MANIFEST} and none of {', '.join(names)} there or up to three folders below"
+    )
 
 
 def why_not_served(folder: Path) -> str | None:
     """Why a folder of flavour ``files`` cannot be served, in one sentence; None when it can."""
-    found = [name for name, _, _ in ENTRIES if (Path(folder) / name).is_file()]
-    if len(found) == 1:
+    found = _entries(Path(folder))
+    if _entry(found):
         return None
     names = ", ".join(name for name, _, _ in ENTRIES)
-    return f"{' and '.join(found)} all look like the model; keep one" if found else f"it has none of {names}"
+    both = " and ".join(name for name, _, _ in found)
+    return f"{both} both look like the model; keep one" if found else f"it has none of {names}"
+
+
+def _entries(folder: Path) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [row for row in ENTRIES if (folder / row[0]).is_file()]
+
+
+def _entry(found: list[tuple[str, str, tuple[str, ...]]]) -> Optional[tuple[str, str]]:
+    """The entry and its flavour, if there is one; ``model.py`` before what it may load itself."""
+    code = [row for row in found if row[1] == PYTHON]
+    chosen = code or found
+    return chosen[0][:2] if len(chosen) == 1 else None
 
 
 def _named(folder: Path) -> list[str]:
@@ -118,6 +146,8 @@ def _named(folder: Path) -> list[str]:
 
 
 def _pins(names: list[str]) -> tuple[str, ...]:
+    from importlib import metadata  # 40 ms, of which most jobs need nothing
+
     pins = {}
     for name in names:
         try:

@@ -26,10 +26,11 @@ class Metrics:
             self._latency[bisect_left(BUCKETS, seconds)] += 1
             self._seconds += seconds
 
-    def render(self, ready: bool, captured: int, dropped: int) -> bytes:
-        return ("\n".join(self._lines(ready, captured, dropped)) + "\n").encode()
+    def render(self, ready: bool, captured: tuple[int, int, int]) -> bytes:
+        """``captured``: the records that were written, that were dropped, and that were removed to make room."""
+        return ("\n".join(self._lines(ready, *captured)) + "\n").encode()
 
-    def _lines(self, ready: bool, captured: int, dropped: int) -> Iterator[str]:
+    def _lines(self, ready: bool, captured: int, dropped: int, removed: int) -> Iterator[str]:
         yield "# TYPE cloudml_requests_total counter"
         for (route, status), count in sorted(self.requests.items()):
             yield f'cloudml_requests_total{{route="{route}",status="{status}"}} {count}'
@@ -40,7 +41,8 @@ class Metrics:
             yield f'cloudml_predict_seconds_bucket{{le="{limit}"}} {below}'
         yield f"cloudml_predict_seconds_sum {self._seconds:.6f}"
         yield f"cloudml_predict_seconds_count {below}"
-        counters = {"batches": self.batches, "rows": self.rows, "captured": captured, "capture_dropped": dropped}
+        kept = {"captured": captured, "capture_dropped": dropped, "capture_removed": removed}
+        counters = {"batches": self.batches, "rows": self.rows, **kept}
         for name, count in counters.items():
             yield f"# TYPE cloudml_{name}_total counter"
             yield f"cloudml_{name}_total {count}"

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cloudml.errors import ConfigError
+
 NUMBERS = frozenset({"float", "int", "bool"})
 SCALARS = (int, float, bool, str, type(None))
 
@@ -65,6 +67,34 @@ class Features:
             for index, value in enumerate(row):
                 if wanted := self._wanted(index, value):
                     raise Refused(f"row {number}: {self._name(index)} must be {wanted}, not {_short(value)}")
+
+    def must_have(self, fields: frozenset[str]) -> None:
+        """Raises ConfigError for a field to redact that is no feature: a slip of the pen would keep what must go."""
+        for name in sorted(fields - self._known if self.names else ()):
+            close = difflib.get_close_matches(name, self.names or (), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its features: {', '.join(self.names or ())}"
+            raise ConfigError(f"'redact' names {name!r}, which is not a feature of this model", hint=hint)
+
+    def missing(self, rows: list[Any]) -> str | None:
+        """The first null or NaN, for a message; None if no value is missing."""
+        for number, row in enumerate(rows, 1):
+            for index, value in enumerate(row if type(row) is list else ()):
+                if value is None or value != value:
+                    return f"row {number}: {self._name(index)} is missing, and this model takes no missing values"
+        return None
+
+    def hidden(self, rows: list[Any], columns: Sequence[str] | None, fields: frozenset[str]) -> list[Any]:
+        """Rows without the values of some features, which become null; a list that nobody names is null throughout."""
+        names = self.names or columns
+        if names is not None:
+            at = frozenset(index for index, name in enumerate(names) if name in fields)
+            return [
+                [None if index in at else value for index, value in enumerate(row)]
+                if type(row) is list
+                else _without(row, fields)
+                for row in rows
+            ]
+        return [_without(row, fields) for row in rows]
 
     def _wanted(self, index: int, value: Any) -> str | None:
         if self.texts is None:
@@ -152,6 +182,12 @@ class Lists:
     def __call__(self, rows: list[Any], plain: bool) -> list[Any]:
         self._features.check(rows)
         return rows
+
+
+def _without(row: Any, fields: frozenset[str]) -> Any:
+    if type(row) is dict:
+        return {name: None if name in fields else value for name, value in row.items()}
+    return [None] * len(row) if type(row) is list else None
 
 
 def strange(rows: list[Any]) -> bool:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloudml.errors import ConfigError
+from cloudml.errors import CloudmlError, ConfigError
 from cloudml.runtime import flavors
 from cloudml.runtime.application import Application, Names, Stage
 from cloudml.runtime.batching import Batcher
-from cloudml.runtime.capture import Capture
+from cloudml.runtime.capture import LIMIT, Capture
 from cloudml.runtime.http import Limits, Server
 from cloudml.runtime.metrics import Metrics
 
@@ -46,6 +46,9 @@ class Settings:
     signature: Path | None
     capture_dir: Path | None
     capture_rate: float
+    capture_limit: int
+    redact: frozenset[str]
+    trust: flavors.Trust
     names: Names
     limits: Limits
 
@@ -69,6 +72,9 @@ def settings(env: Mapping[str, str]) -> Settings:
         signature=path("CLOUDML_SIGNATURE"),
         capture_dir=path("CLOUDML_CAPTURE_DIR"),
         capture_rate=_number(env, "CLOUDML_CAPTURE_RATE", 1.0, 0.0, 1.0),
+        capture_limit=int(_number(env, "CLOUDML_CAPTURE_LIMIT", LIMIT, 1 << 16, 1 << 50)),
+        redact=_names(env, "CLOUDML_CAPTURE_REDACT"),
+        trust=flavors.Trust(env.get("CLOUDML_MODEL_DIGEST") or None, env.get("CLOUDML_ALLOW_PICKLE") == "1"),
         names=Names(
             env.get("CLOUDML_MODEL_NAME") or None,
             env.get("CLOUDML_MODEL_VERSION") or None,
@@ -96,9 +102,23 @@ def _number(env: Mapping[str, str], name: str, default: float, least: float, mos
     return value
 
 
+def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
+    """A JSON list of strings."""
+    try:
+        found = json.loads(env.get(name) or "[]")
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ConfigError(f"{name} must be a JSON list of strings")
+    return frozenset(found)
+
+
 def serve() -> int:
     """Serve until a signal comes. Returns the exit code; raises ConfigError before anything is bound."""
     chosen = settings(os.environ)
+    for path in (chosen.ready_file, chosen.failure_file):  # those of a process that ended tell nothing of this one
+        if path is not None:
+            path.unlink(missing_ok=True)
     sock = _bind(chosen)
     life = Life(chosen, sock)
     for number in (signal.SIGTERM, signal.SIGINT):  # not the loop's own handlers: those end before the process does
@@ -138,7 +158,7 @@ class Life:
         self._sock = sock
         self._metrics = Metrics()
         self._capture = self._open_capture()
-        self._application = Application(chosen.names, self._metrics, self._capture)
+        self._application = Application(chosen.names, self._metrics, self._capture, chosen.redact)
         self._server = Server(self._application.received, self._metrics.answered, chosen.limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -179,7 +199,8 @@ class Life:
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             signature = None if self._chosen.signature is None else flavors.read_signature(self._chosen.signature)
-            model = flavors.load(self._chosen.model_dir, signature)
+            model = flavors.load(self._chosen.model_dir, signature, self._chosen.trust)
+            model.features.must_have(self._chosen.redact)
             batcher = Batcher(loop, model, self._metrics)
             batcher.warm_up()
             gc.collect()
@@ -196,7 +217,8 @@ class Life:
         if not isinstance(error, ConfigError):
             traceback.print_exception(error, file=sys.stderr)
         if self._chosen.failure_file is not None:
-            _write_json(self._chosen.failure_file, {"type": kind, "message": str(error)})
+            hint = f"; {error.hint}" if isinstance(error, CloudmlError) and error.hint else ""
+            _write_json(self._chosen.failure_file, {"type": kind, "message": f"{error}{hint}"})
 
     def _end(self, code: int) -> None:
         self._application.stage = Stage.DRAINING
@@ -226,7 +248,7 @@ class Life:
             "model": names.model,
             "version": names.version,
         }
-        return Capture(chosen.capture_dir, chosen.capture_rate, os.getpid(), labels)
+        return Capture(chosen.capture_dir, chosen.capture_rate, os.getpid(), labels, chosen.capture_limit)
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

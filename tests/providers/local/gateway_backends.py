@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from local_things import until
 
@@ -95,13 +97,15 @@ class Backend:
 class Gateway:
     """A gateway process over a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, token: str | None = None, **limits: float) -> None:
         self.folder = folder
         folder.mkdir()
+        env = {"CLOUDML_GATEWAY_LIMITS": json.dumps(limits), **({"CLOUDML_GATEWAY_TOKEN": token} if token else {})}
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._revision = 0
         self._ending = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cloudml_local.gateway", str(folder), "127.0.0.1", "0"], env=environment({})
+            [sys.executable, "-m", "cloudml_local.gateway", str(folder), "127.0.0.1", "0"], env=environment(env)
         )
         until(lambda: (folder / "gateway.json").exists())
         self.port = json.loads((folder / "gateway.json").read_text())["port"]
@@ -123,8 +127,21 @@ class Gateway:
         table = {"revision": str(self._revision), "targets": found, "timeout": timeout}
         (self.folder / "draft").write_text(json.dumps(table))
         (self.folder / "draft").replace(self.folder / "table.json")
-        serving = self.folder / "serving.json"
-        until(lambda: serving.exists() and json.loads(serving.read_text())["revision"] == table["revision"])
+        until(lambda: self.status()["revision"] == table["revision"])
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", "/livez?servers", headers=self._headers)
+            found: dict[str, Any] = json.load(connection.getresponse())
+            return found
+        finally:
+            connection.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def terminate(self) -> None:
         if not self._ending:

@@ -173,7 +173,7 @@ def test_a_port_can_be_fixed_and_a_taken_one_is_told(client: Client, model: Writ
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         options = {"local": {"port": port}}
-        with pytest.raises(RunFailed, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+        with pytest.raises(Conflict, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
             client.deploy("sum-api", version, options=options, timeout=TIMEOUT)
     endpoint = client.deploy("sum-api", version, options=options, timeout=TIMEOUT)
     assert urlsplit(url_of(endpoint.state)).port == port

@@ -71,11 +71,19 @@ def test_starting_a_job(tmp_path: Path) -> None:
 
 
 SLEEP = {"argv": ["sleep", "60"], "labels": {"cloudml-stack": "s", "deployment": "blue", "spec": "1", "model": "m"}}
-START: Mapping[str, Any] = {**SLEEP, "env": {}, "sidecar": ""}
+START: Mapping[str, Any] = {**SLEEP, "env": {"CLOUDML_MODEL_NAME": "m"}, "model": "1", "sidecar": ""}
+LISTENS = {"host": "127.0.0.1", "port": "0", "token": ""}
+GATE: Mapping[str, Any] = {
+    "argv": ["sh", "-c", "exit 2"],  # final, so it is not started again
+    "host": "127.0.0.1",
+    "port": None,
+    "token": None,
+    "labels": {"cloudml-stack": "s", **LISTENS},
+}
 STEPS: tuple[tuple[str, Callable[[Servers], object]], ...] = (
     ("create", lambda servers: servers.create("api", {"owner": "s", "labels": {}})),
     ("start server", lambda servers: servers.start_server("api", "api.blue.1", START)),
-    ("start gateway", lambda servers: servers.start_gateway("api", {**SLEEP, "argv": ["sleep"], "port": None})),
+    ("start gateway", lambda servers: servers.start_gateway("api", GATE)),
     ("set table", lambda servers: servers.set_table("api", {"revision": "1", "targets": {}})),
     ("stop", lambda servers: servers.stop("api.blue.1")),
     ("remove", lambda servers: servers.remove("api.blue.1")),
@@ -88,7 +96,7 @@ STEPS: tuple[tuple[str, Callable[[Servers], object]], ...] = (
 def test_each_write_of_an_endpoint(tmp_path: Path, dying: int) -> None:
     for number, die in enumerate(deaths()):
         home = Home(tmp_path / str(number))
-        servers = Servers(home, ProcessEngine(home.path / "servers"), "127.0.0.1")
+        servers = Servers(home, ProcessEngine(home.path / "servers"), lambda family, hash: None)
         for at, (name, step) in enumerate(STEPS):
             if at == dying:
                 die(lambda step=step, servers=servers: step(servers))  # type: ignore[misc]
@@ -98,7 +106,7 @@ def test_each_write_of_an_endpoint(tmp_path: Path, dying: int) -> None:
                 step(servers)
             if name.startswith("start"):
                 assert len(servers.get("api").servers) == 1
-            if name in ("stop", "start gateway"):  # the gateway of this test, a `sleep` of nothing, ends by itself
+            if name in ("stop", "start gateway"):  # the gateway of this test ends by itself
                 ended = "api.blue.1" if name == "stop" else "api.gateway"
                 until(lambda ended=ended, servers=servers: servers.ended(ended))  # type: ignore[misc]
         with pytest.raises(NotFound):
