@@ -26,12 +26,16 @@ def load(name: str) -> Plugin:
     try:
         plugin = entries[name].load()
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"provider {name!r} needs {error.name}", hint=f'pip install "cloudml-sdk[{name}]"'
-        ) from error
+        raise MissingExtra(f"provider {name!r} needs {error.name}", hint=_install(entries[name])) from error
     if not isinstance(plugin, Plugin):
         raise ConfigError(f"the entry point of provider {name!r} is not a cloudml.spi.Plugin")
     return plugin
+
+
+def _install(entry: EntryPoint) -> str:
+    """How to install what a provider needs: an extra of ours, or the distribution that brought it."""
+    name = entry.dist.name if entry.dist else "cloudml-sdk"
+    return f'pip install "{name}[{entry.name}]"' if name == "cloudml-sdk" else f"pip install {name}"
 
 
 def _entries() -> dict[str, EntryPoint]:

@@ -152,7 +152,7 @@ class Kind(Protocol[Want]):
     def render(self, goal: Goal[Want], have: State | None) -> Sequence[Call]:
         """The whole way from ``have`` to the goal; empty if nothing is left to do.
 
-        Pure: no I/O, no clock, no randomness. The first call holds no ``Later``.
+        Pure: no I/O, no clock, no randomness. A call that is sent holds no ``Later``.
         """
 
     def send(self, call: Call) -> Operation | None:
