@@ -1,4 +1,4 @@
-"""Runs quickstart/quickstart.ipynb in a folder and a home of its own, and writes its outputs back: python notebook.py"""
+"""Runs quickstart/quickstart.ipynb in a folder of its own and writes its outputs back: python notebook.py"""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from typing import Any
 import nbclient
 import nbformat
 
+formats: Any = nbformat  # its functions have no types
 NOTEBOOK = Path(__file__).resolve().parent / "quickstart" / "quickstart.ipynb"
 SECONDS = 120  # for one cell
 
@@ -23,7 +24,7 @@ def execute(folder: Path) -> Any:
     taken = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDML_", "XDG_"))}
     environment = {**taken, **{name: str(folder / place) for name, place in places.items()}}
     environment |= {name: value for name, value in os.environ.items() if name == "CLOUDML_TESTS"}
-    notebook: Any = nbformat.read(NOTEBOOK, as_version=4)
+    notebook: Any = formats.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(
         notebook, timeout=SECONDS, record_timing=False, resources={"metadata": {"path": str(work)}}
     )
@@ -41,11 +42,11 @@ def cleaned(notebook: Any, folder: Path) -> Any:
                 output.data["text/plain"] = output.data["text/plain"][:60]  # nobody sees it; a report's is long
             output.pop("transient", None)
     notebook.metadata.language_info = {"name": "python"}
-    if str(folder) in nbformat.writes(notebook):
+    if str(folder) in formats.writes(notebook):
         sys.exit("an output names the folder that the notebook ran in")
     return notebook
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="cloudml-notebook-") as place:
-        nbformat.write(execute(Path(place)), NOTEBOOK)
+        formats.write(execute(Path(place)), NOTEBOOK)

@@ -6,6 +6,7 @@ from, and the model whose baseline it was compared with. Runs go with their moni
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudml import artifacts, notebook, sidecars
-from cloudml.artifacts import Contents
+from cloudml.artifacts import Content, Contents
 from cloudml.errors import CloudmlError, ConfigError, NotFound
 from cloudml.events import Event, Happened
 from cloudml.goals import Pursuit, Session
@@ -169,7 +170,8 @@ class MonitorHandle:
 
     def _keep(self, run: MonitorRun) -> None:
         store = self.session.provider.artifacts
-        content = artifacts.document(f"{runs_key(self.session, self.endpoint)}/{run.time}.json", run.document)
+        body = json.dumps(run.document).encode()  # in its order, which is that of the tables
+        content = Content(f"{runs_key(self.session, self.endpoint)}/{run.time}.json", lambda: body)
         key = Key(artifacts.KIND, content.key, self.session.stack)
         self.session.pursue(Pursuit(Contents(store), Goal(key, content)))
 

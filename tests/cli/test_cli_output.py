@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from cloudml.cli.documents import HIDDEN, plain
 from cloudml.cli.columns import short, table
+from cloudml.cli.documents import HIDDEN, plain
 from cloudml.cli.output import Printer
 from cloudml.plan import Plan, Step
 from cloudml.spi import Call, Effect, Later, Secret

@@ -102,3 +102,47 @@ def test_something_that_is_gone_was_removed() -> None:
     stream = io.StringIO()
     Progress(stream=stream)(Event(Happened.DONE, JOB, "done"))
     assert stream.getvalue() == "job train-1: removed\n"
+
+
+def put(size: int | None, what: Happened) -> Event:
+    document = {"key": "k"} if size is None else {"key": "k", "bytes": size}
+    call = Call("PutArtifact", f"store/{'a' * 64}/train.csv", document, "not stored yet")
+    return Event(what, Key("artifact", "k", "shop-dev"), "PutArtifact", call=call)
+
+
+def test_an_upload_that_takes_its_time_is_told_with_its_size() -> None:
+    stream, watch = io.StringIO(), Watch()
+    progress = Progress(stream=stream, now=watch)
+    for size in (None, 1000, 5 << 20, 3 << 30):
+        progress(put(size, Happened.SENDING))
+        watch.now += 1.5
+        progress(put(size, Happened.SENT))
+    name = "aaaaaaaa…/train.csv"
+    assert stream.getvalue().splitlines() == [
+        f"uploading {name}, 5.0 MiB",
+        f"uploaded {name}, 5.0 MiB in 1.5 s",
+        f"uploading {name}, 3.0 GiB",
+        f"uploaded {name}, 3.0 GiB in 1.5 s",
+    ]
+
+
+def test_an_upload_is_one_line_on_a_terminal() -> None:
+    stream, watch = Terminal(), Watch()
+    progress = Progress(stream=stream, now=watch)
+    progress(put(5 << 20, Happened.SENDING))
+    progress(put(5 << 20, Happened.SENT))
+    name = "aaaaaaaa…/train.csv"
+    assert stream.getvalue() == f"uploading {name}, 5.0 MiB{CLEAR}uploaded {name}, 5.0 MiB in 0.0 s\n"
+
+
+def test_counting_is_a_line_that_is_rewritten_and_nothing_without_a_terminal() -> None:
+    counted = [Event(Happened.PROGRESS, Key("monitor", "api", "shop-dev"), f"{number},000 rows") for number in (1, 2)]
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        progress = Progress(stream=stream)
+        for event in counted:
+            progress(event)
+        progress.close()
+    assert terminal.getvalue().split(CLEAR)[-1] == "monitor api: 2,000 rows\n"
+    assert terminal.getvalue().count("\n") == 1
+    assert pipe.getvalue() == ""

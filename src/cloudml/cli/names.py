@@ -19,7 +19,8 @@ Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 def _completed(names: Callable[[Run], Iterable[str]]) -> Complete:
     def complete(context: click.Context, parameter: click.Parameter, beginning: str) -> list[str]:
         try:
-            return [name for name in names(_run(context)) if name.startswith(beginning)]
+            with context.scope(cleanup=False):
+                return [name for name in names(_run(context)) if name.startswith(beginning)]
         except Exception:  # noqa: BLE001 - a shell that completes shows no errors
             return []
 

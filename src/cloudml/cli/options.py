@@ -113,13 +113,17 @@ class Run:
     @staticmethod
     def agree(question: str) -> bool:
         """Whether a person at a terminal says yes; UsageError without a terminal."""
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _at_a_terminal():
             raise click.UsageError("there is no terminal to ask on: -y is needed")
         try:
             return click.confirm(question, err=True)
         except click.Abort:  # Ctrl-C or the end of the input, at the question
             click.echo(err=True)
             return False
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def command(function: Callable[..., None], flags: Sequence[Flag] = FLAGS) -> Callable[..., None]:
