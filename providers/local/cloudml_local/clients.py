@@ -172,8 +172,8 @@ class Client(asyncio.Protocol):
             if not self._deaf:
                 self._reject(400, f"this is not HTTP/1.1: {error}")
         else:
-            if self._reading and not self._headed and self._number == before:
-                self._raw += len(data)
+            if self._reading and not self._headed:
+                self._raw += len(data) if self._number == before else 0
                 if self._too_long():
                     self._reject(431, f"the header is longer than {self._router.limits.head} bytes")
 
@@ -189,7 +189,7 @@ class Client(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         low = name.lower()
-        self._received += len(name) + len(value)
+        self._received += len(name) + len(value) + 4
         if low == PIN:
             self._pin = value.decode("latin-1")
         elif low == b"authorization":

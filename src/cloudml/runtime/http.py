@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._current: Exchange | None = None
         self._in_head = False
-        self._head = 0
+        self._head = self._raw = 0  # bytes of the header: of what was parsed, and of what came with nothing else
         self._refused = False
         self._eof = False
         self._stuck = False
@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        head_before = self._in_head
+        before = self._current if self._in_head else None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -206,9 +206,9 @@ class Connection(asyncio.Protocol):
             if not self._refused:
                 self._refuse(400, f"this is not HTTP/1.1: {error}")
             return
-        if self._in_head and head_before:
-            self._head += len(data)
-        if self._head > self.server.limits.head:
+        if self._in_head and before is not None and before is self._current:
+            self._raw += len(data)
+        if max(self._head, self._raw) > self.server.limits.head and not self._refused:
             self._refuse(431, f"the header is longer than {self.server.limits.head} bytes")
 
     def _stay(self, rest: bytes) -> None:
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
             return
         self._current = Exchange(self)
         self._in_head = True
-        self._head = 0
+        self._head = self._raw = 0
         self.deadline = self.server.now + self.server.limits.head_time
 
     def on_url(self, url: bytes) -> None:
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
             self._head += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head += len(name) + len(value)
+        self._head += len(name) + len(value) + 4
         name = name.lower()
         if name in KEPT and self._current is not None:
             self._current.headers[name] = value

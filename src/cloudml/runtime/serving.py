@@ -31,6 +31,7 @@ from cloudml.runtime.metrics import Metrics
 PORTS = ("CLOUDML_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT")
 DRAIN = 24.0  # seconds from SIGTERM to the end, at most; platforms kill after 30
 ACCEPTING = 5.0  # of which new connections are still taken, while their balancers hear of it
+UNREAD = 0.05  # before idle connections end: what has arrived on them may not have been read yet
 LOAD_FAILED = 3
 
 
@@ -228,6 +229,8 @@ class Life:
     async def _drain(self, loop: asyncio.AbstractEventLoop, listener: asyncio.AbstractServer) -> None:
         """In-flight requests finish; new connections are taken for a while, then no more."""
         began = loop.time()
+        self._server.draining = True
+        await asyncio.sleep(UNREAD)
         self._server.drain()
         accepting = True
         while self._server.busy and loop.time() - began < DRAIN:
