@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import site
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import cloudml
-from cloudml.spi import Secret
+from cloudml.errors import ConfigError
 
 # Not the whole environment: it is written to a file, and a shell's may hold credentials that nobody meant for a model.
 INHERITED = (
@@ -32,15 +31,20 @@ def environment(own: Mapping[str, str], inherit: Iterable[str] = ()) -> dict[str
     return {**kept, "PYTHONUNBUFFERED": "1", **own}
 
 
+def cpus(configured: int | None = None) -> int:
+    """How many CPUs jobs may take together: as configured, else ``$CLOUDML_CPUS``, else those of this process."""
+    if configured:
+        return configured
+    given = os.environ.get("CLOUDML_CPUS", "")
+    if given and not (given.isdecimal() and int(given)):
+        raise ConfigError(f"CLOUDML_CPUS={given!r} is not a number of CPUs")
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return int(given) if given else ours or 1
+
+
 def threads(cpu: float) -> dict[str, str]:
     """The variables that keep numeric libraries to ``cpu`` threads, at least one."""
     return dict.fromkeys(THREADS, str(max(1, int(cpu))))
-
-
-def leaves(env: Mapping[str, str]) -> dict[str, str | Secret]:
-    """A spec's variables, with what is written as ``${secret:…}`` as the leaf that is resolved while it is sent."""
-    found = {name: re.fullmatch(r"\$\{secret:(.+)\}", text) for name, text in env.items()}
-    return {name: Secret(match[1]) if (match := found[name]) else text for name, text in env.items()}
 
 
 def _roots() -> tuple[str, ...]:

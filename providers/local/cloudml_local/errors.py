@@ -25,6 +25,8 @@ def classify(error: Exception) -> ProviderError | None:
     """The error of the tree for an operating system's, SQLite's or HTTP's; None for a defect."""
     if isinstance(error, OSError) and error.errno in FULL:
         return QuotaExceeded(str(error), hint="make room on the disk of cloudml's home folder")
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return ProviderError(str(error), hint="set another folder as 'home' of provider 'local' ($CLOUDML_HOME)")
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
     kind = next((kind for name, kind in ERRORS.items() if name in names), None)
     return kind(str(error) or type(error).__name__) if kind else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
 
 from cloudml import specs
 from cloudml.engines import TaskState
-from cloudml.spi import Call, Caller, Effect, Goal, Operation
+from cloudml.errors import Unsupported
+from cloudml.spi import Call, Caller, Effect, Goal, Operation, leaves
 from cloudml.states import Failure, Key, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
-from cloudml_local.environment import leaves, threads
+from cloudml_local.environment import threads
 from cloudml_local.options import NAME, JobOptions, patched
 from cloudml_local.runs import Run, Runs
 
@@ -32,6 +34,7 @@ class Jobs:
 
     def __init__(self, runs: Runs, artifacts: LocalArtifacts, caller: Caller) -> None:
         self._runs = runs
+        self._cpus = runs.cpus
         self._artifacts = artifacts
         self._call = caller
         self._send = {"StartProcess": self._start, "StopProcess": self._stop, "RemoveRun": self._remove}
@@ -65,6 +68,7 @@ class Jobs:
                 yield state
 
     def _start_call(self, goal: Goal[specs.TrainingJob], want: specs.TrainingJob) -> Call:
+        slots = self._slots(goal.key, want.resources.cpu)
         options = JobOptions.model_validate(want.options.get(NAME, {}))
         match = RUN_ID.fullmatch(goal.key.name)
         document = {
@@ -79,10 +83,23 @@ class Jobs:
             "env": {**threads(want.resources.cpu), "CLOUDML_PLATFORM": NAME, **leaves(want.env)},
             "inherit": list(options.inherit),
             "timeout": want.timeout,
+            "retries": want.retries,
+            "slots": slots,
+            "wait_timeout": want.wait_timeout,
             "spec": specs.spec_hash(want),
             "labels": {**want.labels, **goal.labels, "cloudml-stack": goal.key.stack},
         }
         return Call("StartProcess", goal.key.name, patched(document, want), "there is no such run")
+
+    def _slots(self, key: Key, cpu: float) -> int:
+        """How many of the machine's CPUs a job takes. Raises Unsupported if there will never be so many."""
+        slots = math.ceil(cpu)
+        if slots > self._cpus:
+            raise Unsupported(
+                f"{key} asks for {cpu:g} CPUs, and there are {self._cpus} on this machine: it would wait for ever",
+                hint="ask for fewer, use a cloud, or set 'cpus' of provider 'local' ($CLOUDML_CPUS)",
+            )
+        return slots
 
     def _place(self, stack: str, value: str) -> str:
         """Content is where the core has put it; anything else is a path already."""
@@ -115,6 +132,8 @@ def _state(stack: str, run: Run) -> State:
             "model": str(run.model) if run.model else None,
             "metrics": run.metrics,
             "exit_code": status.exit_code if status else None,
+            "attempt": status.restarts + 1 if status else None,
+            "waiting": status.reason if status and status.state is TaskState.PENDING else None,
         },
         created=run.record["created"],
         native={"task": status.task.id, "pid": status.pid, "argv": status.task.argv} if status else {},

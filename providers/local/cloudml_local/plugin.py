@@ -17,8 +17,8 @@ class Config(BaseModel):
     """Where everything lives, the address that endpoints listen on, and how many CPUs jobs may take together.
 
     ``token`` refers to what requests must show; beyond loopback one is always asked for, by default the home's own.
-    ``home`` is by default ``$CLOUDML_HOME``, else ``cloudml`` in the user's data folder; ``cpus`` is ``$CLOUDML_CPUS``, else all
-    of this machine.
+    ``home`` is by default ``$CLOUDML_HOME``, else ``cloudml`` in the user's data folder; ``cpus`` is
+    ``$CLOUDML_CPUS``, else all of this machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

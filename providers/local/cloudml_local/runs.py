@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloudml.engines import Engine, Task, TaskState, TaskStatus
+from cloudml.engines import Engine, Slots, Task, TaskState, TaskStatus
 from cloudml.errors import AlreadyExists, Invalid, NotFound
 from cloudml_local.artifacts import copy_folder
 from cloudml_local.environment import environment
@@ -33,16 +33,31 @@ class Run:
 
 
 class Runs:
-    """Every run of one home folder."""
+    """Every run of one home folder. ``cpus`` is how many all of them together may take."""
 
-    def __init__(self, home: Home, engine: Engine) -> None:
+    def __init__(self, home: Home, engine: Engine, cpus: int) -> None:
+        self.cpus = cpus
         self._home = home
         self._engine = engine
         self._metrics: dict[str, tuple[int, dict[str, float]]] = {}
+        self._ended: dict[str, tuple[tuple[int, int], Run]] = {}  # nothing changes in them any more
 
     def get(self, id: str) -> Run:
         """Raises NotFound."""
         folder = self._home.runs / id
+        try:
+            found = (folder / "job.json").stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFound(f"there is no job {id!r}") from error
+        mark = found.st_ino, found.st_mtime_ns  # another run may have that id by now
+        if id in self._ended and self._ended[id][0] == mark:
+            return self._ended[id][1]
+        run = self._read(id, folder)
+        if run.status and run.status.state.ended:
+            self._ended[id] = mark, run
+        return run
+
+    def _read(self, id: str, folder: Path) -> Run:
         record = read(folder / "job.json")
         if record is None:
             raise NotFound(f"there is no job {id!r}")
@@ -55,7 +70,7 @@ class Runs:
             record["cloudml"],
             status,
             self._last_values(id, output / "metrics.jsonl"),
-            read(output / "failure.json") if status and status.state.ended and not done else None,
+            _left(output / "failure.json") if status and status.state.ended and not done else None,
             model if done and (model / "cloudml-model.json").is_file() else None,
         )
 
@@ -86,6 +101,7 @@ class Runs:
                         **request["env"],
                         "CLOUDML_JOB": str(folder / "job.json"),
                         "CLOUDML_OUTPUT_DIR": str(folder / "output"),
+                        "CLOUDML_ATTEMPT": "1",
                     },
                     request["inherit"],
                 ),
@@ -93,6 +109,8 @@ class Runs:
                 timeout=request["timeout"],
                 grace=GRACE,
                 labels=request["labels"],
+                retries=request["retries"],
+                slots=Slots(str(self._home.path / "slots"), self.cpus, request["slots"], request["wait_timeout"]),
             )
         )
 
@@ -142,7 +160,23 @@ class Runs:
             file.seek(offset)
             new = file.read()
         whole = new[: new.rfind(b"\n") + 1]
-        records = [json.loads(line) for line in whole.splitlines()]
-        values = values | {record["name"]: record["value"] for record in records if record["value"] is not None}
+        values = values | dict(filter(None, map(_metric, whole.splitlines())))
         self._metrics[id] = (offset + len(whole), values)
         return values
+
+
+def _metric(line: bytes) -> tuple[str, float] | None:
+    """Name and value of a record; None for one that has none, or that a full disk has cut."""
+    try:
+        record = json.loads(line)
+        return (record["name"], record["value"]) if record["value"] is not None else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _left(path: Path) -> dict[str, Any] | None:
+    """A document that a job left; None if there is none, or if a full disk has cut it."""
+    try:
+        return read(path)
+    except ValueError:
+        return None
