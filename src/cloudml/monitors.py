@@ -108,6 +108,11 @@ class MonitorHandle:
         """The runs that were kept, oldest first."""
         return [self._read(name) for name in self._names()]
 
+    def last(self) -> MonitorRun | None:
+        """The last run that was kept; None if there is none."""
+        names = self._names()
+        return self._read(names[-1]) if names else None
+
     def get(self, time: str | None = None) -> MonitorRun:
         """The last run that was kept, or that of a time, whose beginning is enough. NotFound if there is none."""
         found = [name for name in self._names() if time is None or name.startswith(time)]
@@ -191,8 +196,8 @@ class MonitorHandle:
 
     def _repr_html_(self) -> str:
         try:
-            spec, names = self.spec, self._names()
-            last = self._read(names[-1]).document["report"]["verdict"] if names else "not run yet"
+            spec, names, run = self.spec, self._names(), self.last()
+            last = run.document["report"]["verdict"] if run else "not run yet"
         except CloudmlError as error:
             return notebook.card(f"monitor of {self.endpoint}", f"cannot be read: {error}", notebook.BAD)
         if spec is None:

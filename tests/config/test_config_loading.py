@@ -107,10 +107,12 @@ def test_placeholders(write: Write) -> None:
     params = (
         'params: {whole: "${vars.lr}", part: "lr=${vars.lr}", here: "${env:HERE}", not: "${env:GONE:-fallback}", '
         'empty: "${env:EMPTY:-fallback}", shell: "${HOME} ${X:-y} $HOME", plain: "$${vars.lr}", '
-        'secret: "a ${secret:env:KEY}", "on": yes}'
+        '"on": yes}'
     )
-    path = write(("    inputs:", f"    {params}\n    inputs:"))
-    assert project(path, environ={"HERE": "3", "EMPTY": ""}).jobs["train"].params == {
+    path = write(("    inputs:", f"    {params}\n    env: {{KEY: '${{secret:env:KEY}}'}}\n    inputs:"))
+    job = project(path, environ={"HERE": "3", "EMPTY": ""}).jobs["train"]
+    assert job.env == {"KEY": "${secret:env:KEY}"}
+    assert job.params == {
         "whole": 3e-4,
         "part": "lr=0.0003",
         "here": "3",
@@ -118,7 +120,6 @@ def test_placeholders(write: Write) -> None:
         "empty": "fallback",
         "shell": "${HOME} ${X:-y} $HOME",
         "plain": "${vars.lr}",
-        "secret": "a ${secret:env:KEY}",
         "on": "yes",
     }
 

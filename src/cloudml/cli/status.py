@@ -54,7 +54,7 @@ def _what(state: State) -> str:
 
 def _monitors(client: Client) -> Iterator[tuple[list[str], dict[str, Any]]]:
     for name in client.monitors.list():
-        last = next(reversed(client.monitors.get(name).history()), None)
+        last = client.monitors.get(name).last()
         report = last.report if last else None
         verdict = str(report.verdict) if report else "not run yet"
         said = f"{report.samples} rows, {last.time}" if report and last else ""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from cloudml import plugins, specs
-from cloudml.config import nodes, words
+from cloudml.config import nodes, references, words
 from cloudml.config.environments import OVERRIDES, Choice, choose
 from cloudml.config.interpolation import Interpolation
 from cloudml.config.nodes import Node, Position
@@ -149,10 +149,10 @@ class _Loading:
     def project(self, vars: Mapping[str, str], environ: Mapping[str, str]) -> Project:
         self._interpolate(vars, environ)
         plugin = self._plugin()
-        references = References(self._root, self._whole.entries, self._problems)
-        jobs = self._specs("jobs", specs.TrainingJob, references.job, plugin)
-        models = self._specs("models", specs.Model, references.model, plugin)
-        endpoints = self._specs("endpoints", specs.Endpoint, references.endpoint, plugin)
+        refers = References(self._root, self._whole.entries, self._problems)
+        jobs = self._specs("jobs", specs.TrainingJob, refers.job, plugin)
+        models = self._specs("models", specs.Model, refers.model, plugin)
+        endpoints = self._specs("endpoints", specs.Endpoint, refers.endpoint, plugin)
         settings = self._settings(plugin)
         name = self._name()
         self._problems.raise_any()
@@ -214,6 +214,7 @@ class _Loading:
         for name, node in (nodes_.entries if nodes_ else {}).items():
             self._check_name((section, name), name, node.key or node.at)
             before = len(self._problems)
+            references.secrets(node, (section, name), self._problems)
             checked = check(name, node)
             spec = self._validated(model, checked, (section, name), quiet=len(self._problems) > before)
             if spec is not None and plugin is not None:

@@ -14,6 +14,7 @@ from cloudml.config.problems import Problems, did_you_mean
 from cloudml.config.words import dotted
 
 URI = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)  # at least two letters, so that c:\data is a path
+SECRET = re.compile(r"\$\{secret:(?:env|file|native):[^{}]*\}")
 Steps = tuple[str | int, ...]
 
 
@@ -114,6 +115,24 @@ class References:
     def _names(self, section: str) -> Mapping[str, Node]:
         node = self._sections.get(section)
         return node.entries if node else {}
+
+
+def secrets(node: Node, here: Steps, problems: Problems) -> None:
+    """Refuses a secret where nobody would resolve it: it would reach a command as the text of its reference.
+
+    ``env`` takes one as a whole value; ``options`` are the provider's to understand.
+    """
+    if isinstance(node.value, dict | list):
+        inner = node.value.items() if isinstance(node.value, dict) else enumerate(node.value)
+        for step, each in inner:
+            if step != "options":
+                secrets(each, (*here, step), problems)
+    elif isinstance(node.value, str) and SECRET.search(node.value):
+        if len(here) < 2 or here[-2] != "env":
+            hint = "name it in env, and read the variable where it is needed"
+            problems.add(f"{dotted(here)}: a secret can only stand in env", node.at, hint)
+        elif not SECRET.fullmatch(node.value):
+            problems.add(f"{dotted(here)}: a secret must be the whole value", node.at, "give it a variable of its own")
 
 
 def _entries(node: Node, field: str) -> Mapping[str, Node]:
