@@ -215,6 +215,23 @@ def test_capture_that_cannot_write_is_counted_and_serving_goes_on(echo: Path, tm
     assert served.log.read_text().count("captured requests are lost") == 1
 
 
+def test_what_would_wait_too_long_is_refused(slow: Path, tmp_path: Path) -> None:
+    (tmp_path / "gate").touch()
+    served = Served(slow, tmp_path / "run")
+    try:
+        assert served.predict([[0.2]])[0] == 200  # the pace: 5 rows a second
+        with ThreadPoolExecutor(1) as pool:
+            under_way = pool.submit(served.predict, [[0.5]] * 130)
+            until(lambda: b"cloudml_batches_total 2" in served.call("GET", "/metrics")[2])
+            status, headers, body = served.call("POST", "/predict", [[0.0]])
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(body)["error"] == "130 rows are waiting already; try again later"
+            assert under_way.result()[0] == 200
+        assert served.predict([[0.0]])[0] == 200
+    finally:
+        served.stop()
+
+
 def test_a_signal_twice_is_one_stop(echo: Path, tmp_path: Path) -> None:
     served = Served(echo, tmp_path / "run")
     try:

@@ -23,8 +23,9 @@ from cloudml.runtime.rows import Refused, strange
 FAST = 0.0015  # seconds for one batch, as a moving average: longer would keep other connections waiting
 MOST_INLINE = 1024  # rows
 MOST_ROWS = 4096  # in one batch, unless a single request has more
-MOST_WAITING = 65536  # rows that wait or are predicted; beyond them, or beyond LONGEST_WAIT, a request is refused
-LONGEST_WAIT = 10.0  # seconds that the rows before a request may need, by the pace of late
+MOST_WAITING = 65536  # rows that wait or are predicted: beyond them a request is refused
+FEW_WAITING = 128  # rows; from here on also if they need more than LONGEST_WAIT seconds at the pace of late
+LONGEST_WAIT = 10.0
 
 Outcome = list[Any] | Refused
 
@@ -50,7 +51,7 @@ class Batcher:
         self._scheduled = False
         self._average = 2 * FAST  # the first batch of an unknown model goes to the thread
         self._waiting = 0  # rows
-        self._pace = 0.0  # seconds for a row, as a moving average
+        self._recent = (0.0, 0.0)  # seconds and rows of the last batches, each counting less than the next
         self._tasks: queue.SimpleQueue[list[Work]] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
 
@@ -65,15 +66,19 @@ class Batcher:
 
     def add(self, work: Work) -> None:
         """Raises Refused, 503, when what waits already would make it wait too long."""
-        if self._waiting and (
-            self._waiting + len(work.rows) > MOST_WAITING or self._waiting * self._pace > LONGEST_WAIT
-        ):
+        if self._overloaded(len(work.rows)):
             raise Refused(f"{self._waiting} rows are waiting already; try again later", 503)
         self._waiting += len(work.rows)
         self._queue.append(work)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
+
+    def _overloaded(self, more: int) -> bool:
+        seconds, rows = self._recent
+        if self._waiting and self._waiting + more > MOST_WAITING:
+            return True
+        return self._waiting >= FEW_WAITING and rows > 0 and self._waiting * seconds / rows > LONGEST_WAIT
 
     def _flush(self) -> None:
         if not self._queue:
@@ -108,7 +113,7 @@ class Batcher:
         rows = sum(len(work.rows) for work in batch)
         self._waiting -= rows
         self._average = 0.8 * self._average + 0.2 * seconds
-        self._pace = 0.8 * self._pace + 0.2 * seconds / rows
+        self._recent = 0.8 * self._recent[0] + seconds, 0.8 * self._recent[1] + rows
         for work, result in zip(batch, results, strict=True):
             work.done(result)
         if self._queue:  # let the loop look at its sockets in between
