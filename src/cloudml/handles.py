@@ -68,7 +68,8 @@ class Job:
         spec = self._spec()
         patience = spec.timeout + 3600 if deadline is None else deadline
         goal = Goal(self.key, spec)
-        with detaching(f"job {self.id}", f"jobs.get({self.id!r}).cancel() ends it, .logs(follow=True) follows it"):
+        then = f"cloud.jobs.get({self.id!r}).cancel() ends it, .logs(follow=True) follows it"
+        with detaching(f"job {self.id}", then):
             state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience)
         if state is None or state.phase is not Phase.SUCCEEDED:
             raise RunFailed(f"{self.key} was {state.phase.value if state else 'deleted'}")
@@ -76,7 +77,7 @@ class Job:
 
     def logs(self, follow: bool = False) -> Log:
         """Its lines so far; with ``follow`` those to come as well, until it ends. A notebook prints them by itself."""
-        return Log(self._lines(follow), f"job {self.id}", f"jobs.get({self.id!r}).cancel() ends it")
+        return Log(self._lines(follow), f"job {self.id}", f"cloud.jobs.get({self.id!r}).cancel() ends it")
 
     def _lines(self, follow: bool) -> Iterator[str]:
         wait = Wait(self.session.clock, FOREVER, self.session.plugin.pace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 
 import pytest
@@ -17,6 +17,7 @@ from cloudml.plan import Outcome, Plan
 from cloudml.states import Key, Phase, State
 from cloudml.testing.clouds import CLOUDS
 from cloudml.testing.world import World
+from cloudml.waiting import Clock
 
 JOB = Key("job", "train-1", "shop-dev")
 
@@ -146,6 +147,21 @@ def test_an_interruption_ends_the_waiting_and_says_how_to_end_the_rest() -> None
     with pytest.raises(KeyboardInterrupt) as caught, detaching("job x", "jobs.get('x').cancel() ends it"):
         raise KeyboardInterrupt
     assert caught.value.__notes__ == ["job x goes on; jobs.get('x').cancel() ends it"]
+
+
+def test_a_wait_that_is_interrupted_leaves_the_run_going(client: Client) -> None:
+    job = client.train("slow", command="sleep")
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    impatient = replace(client.session, clock=Clock(client.session.clock.now, stop))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Job(impatient, job.id).wait()
+    assert caught.value.__notes__[0].startswith(f"job {job.id} goes on; cloud.jobs.get('{job.id}').cancel() ends it")
+    assert not job.state.phase.settled
+    client.jobs.get(job.id).cancel()
+    assert job.state.phase is Phase.CANCELLED
 
 
 def test_a_log_that_is_interrupted_says_so_too() -> None:

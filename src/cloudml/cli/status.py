@@ -57,6 +57,6 @@ def _monitors(client: Client) -> Iterator[tuple[list[str], dict[str, Any]]]:
         last = client.monitors.get(name).last()
         report = last.report if last else None
         verdict = str(report.verdict) if report else "not run yet"
-        said = f"{report.samples} rows, {last.time}" if report and last else ""
+        said = f"{report.samples:,} row{'' if report.samples == 1 else 's'}, {last.time}" if report and last else ""
         document = {"kind": "monitor", "name": name, "stack": client.stack, "verdict": verdict}
         yield ["monitor", name, verdict, "-", said], {**document, "time": last.time if last else None}
