@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -160,3 +162,20 @@ def test_what_the_machine_does_not_have_is_refused(engine: ProcessEngine, begin:
 def test_a_task_without_slots_waits_for_nobody(engine: ProcessEngine, begin: Begin, tmp_path: Path) -> None:
     begin("a", take=2)
     assert engine.start(Task("t", ("true",), {}, str(tmp_path))).state is not TaskState.PENDING
+
+
+def test_a_signal_just_before_the_kernel_waits_is_not_lost(tmp_path: Path) -> None:
+    """Timers so short that many of them go off between Python's last look and the kernel's wait."""
+    program = """
+import fcntl, os, sys, time
+from cloudml.engines.bell import Bell
+held, wanted = (os.open(sys.argv[1], os.O_RDWR | os.O_CREAT) for _ in range(2))
+fcntl.flock(held, fcntl.LOCK_EX)
+bell = Bell()
+for number in range(1000):
+    assert not bell.wait_for(wanted, time.monotonic() + 1e-6 * (1 + number % 30))
+fcntl.flock(held, fcntl.LOCK_UN)
+assert bell.wait_for(wanted, time.monotonic() + 5)
+"""
+    env = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "lock")], check=True, timeout=20, env=env)

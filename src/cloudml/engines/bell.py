@@ -8,6 +8,8 @@ import select
 import signal
 import time
 
+AGAIN = 0.1  # seconds
+
 
 class _Woken(Exception):  # a signal, not an error
     """A signal came while a lock was waited for."""
@@ -46,12 +48,21 @@ class Bell:
 
     def wait_for(self, lock: int, until: float) -> bool:
         """Until nobody holds a lock: True, and it is shared then. False if a time or a signal came first."""
+        seconds = until - time.monotonic()
+        if seconds <= 0:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
         try:
             self._locking = True
-            signal.setitimer(signal.ITIMER_REAL, max(0.001, until - time.monotonic()))
+            # Again and again: a signal that comes just before the kernel begins to wait does not end that wait.
+            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
             fcntl.flock(lock, fcntl.LOCK_SH)
             self._locking = False
         except _Woken:
             return False
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         return True
