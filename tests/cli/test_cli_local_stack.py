@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_a_failed_run_is_run_again_only_when_asked(cloudml: Command) -> None:
 def test_versions_are_judged(cloudml: Command) -> None:
     assert cloudml("apply", "-q")[0] == 0
     assert json.loads(cloudml("models", "approve", "deep@champion", "-o", "json")[1])["approval"] == "approved"
-    assert "approval rejected\n" in cloudml("models", "reject", "deep:1")[1]
+    assert re.search(r"\n  approval +rejected\n", cloudml("models", "reject", "deep:1")[1])
     assert json.loads(cloudml("models", "pending", "deep", "-o", "json")[1])["approval"] == "pending"
     made = json.loads(cloudml("models", "get", "deep", "-o", "json")[1])
     assert made["lineage"]["source"].startswith("sha256:")
@@ -116,7 +117,7 @@ def test_versions_are_judged(cloudml: Command) -> None:
         "python",
         {"depth": 3},
     )
-    assert "registered 20" in cloudml("models", "get", "deep")[1]
+    assert re.search(r"\n  registered +20", cloudml("models", "get", "deep")[1])
 
 
 def test_uploads_that_take_their_time_are_told_with_their_size(cloudml: Command, tmp_path: Path) -> None:
@@ -125,6 +126,21 @@ def test_uploads_that_take_their_time_are_told_with_their_size(cloudml: Command,
     assert told[0].startswith("uploading content/")
     assert told[0].endswith(", 3.0 MiB")
     assert " 3.0 MiB in 0." in told[1]
+
+
+def test_what_init_writes_works_at_once(cloudml: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDML_HOME", str(tmp_path / "state"))
+    assert cloudml("init", "fresh")[0] == 0
+    monkeypatch.chdir(tmp_path / "fresh")
+    try:
+        code, out, err = cloudml("apply")
+        assert code == 0, err
+        assert re.search(r"endpoint spend-api +ready\n", out)
+        assert 20 < json.loads(cloudml("predict", "spend-api", "-d", "[[30, 2]]")[1])[0] < 40
+        assert cloudml("doctor")[0] == 0
+    finally:
+        assert cloudml("destroy", "--all", "-y", "-q")[0] == 0
+        monkeypatch.chdir(tmp_path)
 
 
 SECRET = "s3cr3t-" + "f00d" * 8

@@ -138,7 +138,9 @@ class Printer:
             **{name: said(value) for name, value in plain(sidecar.get("lineage", {})).items()},
             "registered": moment(version.created),
         }
-        lines = [f"{version}{aliases}", *(f"  {name} {short(value)}" for name, value in rows.items() if value)]
+        known = {name: short(value) for name, value in rows.items() if value}
+        width = max(map(len, known))
+        lines = [f"{version}{aliases}", *(f"  {name:{width}}  {value}" for name, value in known.items())]
         self.item(str(version), whole_version_document(version, sidecar), "\n".join(lines))
 
     def predictions(self, predictions: Any) -> None:
