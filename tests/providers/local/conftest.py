@@ -34,3 +34,13 @@ def model(tmp_path: Path) -> Callable[..., str]:
         return str(python_model(tmp_path / name, expression, top))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pickled(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder that no job made: a pickle of two features that always says 7, and no manifest."""
+    joblib = pytest.importorskip("joblib")
+    dummy = pytest.importorskip("sklearn.dummy")
+    folder = tmp_path_factory.mktemp("pickled")
+    joblib.dump(dummy.DummyRegressor(strategy="constant", constant=7.0).fit([[0, 0]], [7.0]), folder / "model.joblib")
+    return str(folder)

@@ -104,17 +104,6 @@ def test_a_port_that_it_had_and_somebody_took_is_told(client: Client, model: Wri
     assert client.deploy("second", version, options=second, timeout=TIMEOUT).predict([[1, 2]]) == [3]
 
 
-@pytest.fixture
-def pickled(tmp_path: Path) -> str:
-    """A folder that no job made: a pickle and no manifest."""
-    joblib = pytest.importorskip("joblib")
-    dummy = pytest.importorskip("sklearn.dummy")
-    folder = tmp_path / "pickled"
-    folder.mkdir()
-    joblib.dump(dummy.DummyRegressor(strategy="constant", constant=7.0).fit([[0, 0]], [7.0]), folder / "model.joblib")
-    return str(folder)
-
-
 def test_a_pickle_runs_as_it_was_registered_or_not_at_all(client: Client, pickled: str, home: Path) -> None:
     version = client.models.register("sevens", pickled, sample_input=[{"age": 1.0, "pay": 2.0}])
     endpoint = client.deploy("sum-api", version, timeout=TIMEOUT)
