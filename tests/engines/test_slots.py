@@ -98,7 +98,7 @@ def test_a_stop_in_the_line_cancels_and_lets_the_next_one_come(
         assert time.monotonic() - asked < 1
     (tmp_path / "a").touch()
     until(lambda: status(engine, "d").state is TaskState.RUNNING)
-    assert order(tmp_path) == ["a", "d"]
+    until(lambda: order(tmp_path) == ["a", "d"])
 
 
 def test_patience_ends(engine: ProcessEngine, begin: Begin) -> None:
@@ -123,7 +123,7 @@ def test_the_dead_give_back_what_they_held(engine: ProcessEngine, begin: Begin, 
         assert (finish(engine, id).state, status(engine, id).reason) == (TaskState.FAILED, "its supervisor was killed")
     until(lambda: status(engine, "d").state is TaskState.RUNNING)
     until(lambda: not alive(command))
-    assert order(tmp_path) == ["a", "d"]
+    until(lambda: order(tmp_path) == ["a", "d"])
     assert list((tmp_path / "slots" / "line").iterdir()) == []
 
 

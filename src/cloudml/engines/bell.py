@@ -57,12 +57,15 @@ class Bell:
             return True
         try:
             self._locking = True
+            if self.asked:  # before this: the signal has come and gone
+                return False
             # Again and again: a signal that comes just before the kernel begins to wait does not end that wait.
             signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
             fcntl.flock(lock, fcntl.LOCK_SH)
-            self._locking = False
+            self._locking = False  # still in here, where a signal does no harm
         except _Woken:
             return False
         finally:
+            self._locking = False
             signal.setitimer(signal.ITIMER_REAL, 0)
         return True
