@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudml.engines import Engine, Restart, Task, TaskStatus
-from cloudml.errors import AlreadyExists, Conflict, Denied, ModelError, NotFound, Unavailable
+from cloudml.errors import AlreadyExists, AnswerLost, Conflict, Denied, ModelError, NotFound, ProviderError, Unavailable
 from cloudml.spi import Payload
 from cloudml_local.environment import environment
 from cloudml_local.home import Home, encode, read
@@ -35,6 +35,8 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # how to reach it from here
 TOKEN = "CLOUDML_GATEWAY_TOKEN"  # the gateway's variable
 # 2 and 3: a wrong setting, a port that is taken, a model that does not load. Once more would end the same way.
 AGAIN = Restart(first=0.2, longest=30.0, healthy=30.0, final=(2, 3))
+# What a gateway itself answers; all else is the model's.
+REFUSALS: Mapping[int, type[ProviderError]] = {401: Denied, 404: NotFound, 502: AnswerLost, 503: Unavailable}
 Registered = Callable[[str, str], str | None]
 
 
@@ -171,7 +173,11 @@ class Servers:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     def forward(self, name: str, url: str, body: Payload, deployment: str | None, timeout: float) -> Payload:
-        """One prediction. Raises ModelError with the model's own status, Unavailable, or NotFound for a deployment."""
+        """One prediction.
+
+        Raises ModelError with the model's own status, NotFound for a deployment, Denied without the right token,
+        Unavailable if no server took it, and AnswerLost if one ended with it.
+        """
         address = urllib.parse.urlsplit(url)
         status = self._engine.status(f"{name}.{GATEWAY}")
         headers = {"content-type": body.content_type, **_authorization(status), **body.headers}
@@ -190,13 +196,8 @@ class Servers:
         if 200 <= answer.status < 300:
             return Payload(content, kind, dict(answer.headers))
         said = _said(content)
-        own = (
-            {401: Denied, 404: NotFound, 502: Unavailable, 503: Unavailable}
-            if answer.headers.get("x-cloudml-gateway")
-            else {}
-        )
-        if answer.status in own:
-            raise own[answer.status](said)
+        if answer.headers.get("x-cloudml-gateway") and answer.status in REFUSALS:
+            raise REFUSALS[answer.status](said)
         raise ModelError(said, status=answer.status)
 
     def metrics(self, process: Process) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from cloudml.client import Client
 from cloudml.errors import AlreadyExists, Conflict, NotFound, RunFailed
 from cloudml.specs import Model
 from cloudml.states import Key
-from cloudml_local.store import Store
+from cloudml_local.store import SCHEMA, Store
 
 pytestmark = pytest.mark.minimal
 Write = Callable[..., str]
@@ -136,3 +137,18 @@ def test_the_store_refuses_what_is_not_there_or_there_already(store: Store) -> N
     with pytest.raises(AlreadyExists):
         store.create_family("sums", "you", {})
     assert store.family("sums").owner == "me"
+
+
+def test_a_registry_of_the_first_schema_is_read_and_written(tmp_path: Path) -> None:
+    path = tmp_path / "registry.db"
+    db = sqlite3.connect(path)
+    db.executescript(SCHEMA.replace(", digest TEXT", "") + "PRAGMA user_version = 1;")
+    db.execute("INSERT INTO families VALUES ('sums', 'me', '{}', 1.0)")
+    db.execute("INSERT INTO versions VALUES ('sums', 1, 'h1', 'u', NULL, '{}', NULL, '', 1.0)")
+    db.commit()
+    db.close()
+    store = Store(path)
+    assert store.digest("sums", "h1") is None
+    assert store.create_version("sums", request("h2"), {}, "sha256:2") == 2
+    assert (store.digest("sums", "h2"), store.digest("sums", "none")) == ("sha256:2", None)
+    assert [version.hash for version in Store(path).family("sums").versions] == ["h1", "h2"]
