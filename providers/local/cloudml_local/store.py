@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS aliases (
 );
 """
 ADDED = {1: "ALTER TABLE versions ADD COLUMN digest TEXT;"}  # what turns a version of the schema into the next
+SYNCHRONOUS = "NORMAL"  # in WAL mode: a power cut may lose the last write, and harms nothing before it
 BUSY = 10.0  # seconds that a write waits for another process's
 
 
@@ -146,6 +147,7 @@ class Store:
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
             if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
                 db.execute("PRAGMA journal_mode = WAL")
                 with _transaction(db, "BEGIN IMMEDIATE"):

@@ -48,7 +48,9 @@ def walk(tmp_path: Path, make: Make, good: Callable[[Any], bool]) -> int:
         call_number += 1
 
 
-def test_registering_a_model(tmp_path: Path) -> None:
+def test_registering_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power is cut here, so the disk need not be waited for: that is most of the time."""
+    monkeypatch.setattr("cloudml_local.store.SYNCHRONOUS", "OFF")
     folder = python_model(tmp_path / "model", "sum(row)")
 
     def make(client: Client) -> Pursuit[Model]:
