@@ -320,7 +320,7 @@ class EndpointHandle:
 
 def register(session: Session, family: str, spec: Model, facts: Mapping[str, Any]) -> ModelVersion:
     """Registers a version whose gates pass, and returns it as it is registered."""
-    sidecars.pass_gates(family, spec.gates, facts.get("metrics", {}))
+    sidecars.admit(family, spec.gates, facts)
     pursuit = session.model(family, spec, lambda: facts)
     state = session.pursue(pursuit)
     return version_of(session, family, _there(pursuit.goal.key, state), pursuit.goal.labels["cloudml-hash"])

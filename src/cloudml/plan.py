@@ -247,7 +247,7 @@ def _model(known: _Known, family: str, model: Model) -> Resource:
     known.aliases[family] = model.alias
 
     def check() -> None:
-        sidecars.pass_gates(family, model.gates, known.facts.get(job or "", {}).get("metrics", {}))
+        sidecars.admit(family, model.gates, known.facts.get(job or "", {}))
 
     def verify(state: State | None) -> None:
         part = state.part("version", spec=spec_hash(pursuit.goal.want)) if state and pursuit.goal.want else None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudml.content import MANIFEST
-from cloudml.errors import ConfigError, GateFailed, NotFound
+from cloudml.errors import ConfigError, GateFailed, RunFailed, NotFound
 from cloudml.specs import Baseline, Model, TrainingJob
 from cloudml.spi import Artifacts
 from cloudml.states import State
@@ -58,7 +58,8 @@ def facts(store: Artifacts, state: State, job: TrainingJob | None) -> dict[str, 
         lineage["command"] = job.command if isinstance(job.command, str) else list(job.command)
     if model := state.facts.get("model"):
         lineage |= _built_with(store, f"{model}/{MANIFEST}")
-    return {"metrics": state.facts.get("metrics", {}), "lineage": lineage}
+    known = {name: state.facts[name] for name in ("model", "metrics") if name in state.facts}
+    return {**known, "lineage": lineage}
 
 
 def _built_with(store: Artifacts, manifest: str) -> dict[str, Any]:
@@ -114,8 +115,12 @@ def profile(baseline: Baseline | None) -> dict[str, Any] | None:
     return made
 
 
-def pass_gates(family: str, gates: Iterable[str], metrics: Mapping[str, float | None]) -> None:
-    """GateFailed unless every gate (``auc >= 0.90``) holds for the metrics; one that is no number (None) holds none."""
+def admit(family: str, gates: Iterable[str], facts: Mapping[str, Any]) -> None:
+    """RunFailed for a run that left no model; GateFailed unless every gate (``auc >= 0.90``) holds for its metrics."""
+    if facts.get("model", "") is None:
+        hint = "it must write to the folder that {model_dir} and CLOUDML_MODEL_DIR name"
+        raise RunFailed(f"model {family}: the run left no model", hint=hint)
+    metrics: Mapping[str, float | None] = facts.get("metrics", {})  # None is what was logged and is no number
     for gate in gates:
         name, comparison, bound = re.fullmatch(r"\s*([\w.-]+)\s*(>=|<=|>|<|==)\s*(\S+)\s*", gate).groups()  # type: ignore[union-attr]
         if name not in metrics:

@@ -14,6 +14,7 @@ from cloudml.artifacts import KIND
 from cloudml.client import Client, connect_plugin
 from cloudml.errors import ConfigError, Conflict, GateFailed, RunFailed, Unsupported
 from cloudml.events import Event, Happened
+from cloudml.handles import register
 from cloudml.specs import Endpoint, Model, Monitor, TrainingJob
 from cloudml.spi import Artifacts, Call, Caller, Later, Provider
 from cloudml.testing.clouds import CLOUDS
@@ -253,3 +254,12 @@ def test_what_a_cloud_cannot_do_is_refused_before_any_call(shop: Shop) -> None:
     with pytest.raises(Unsupported, match=r"nodes: .*spot: "):
         planning.apply(shop.client(), wanted)
     assert shop.world.attempts == 0
+
+
+def test_a_run_that_left_no_model_is_not_registered(shop: Shop) -> None:
+    client = shop.client()
+    job = client.train("daily", command="train", wait=True)
+    facts = {**job.state.facts, "model": None}
+    with pytest.raises(RunFailed, match="left no model"):
+        register(client.session, "fraud", Model.model_validate({"from": f"run:{job.id}"}), facts)
+    assert not client.models.list()
