@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -35,6 +35,12 @@ class Pursuit(Generic[Want]):
     kind: Kind[Want]
     goal: Goal[Want]
     before: tuple[Content, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The hash of what is wanted."""
+        assert isinstance(self.goal.want, Spec), f"nothing is wanted of {self.goal.key}"
+        return spec_hash(self.goal.want)
 
 
 @dataclass(frozen=True)
@@ -224,11 +230,8 @@ class Session:
 
 
 def _choose(versions: Sequence[Part], mark: str, which: str) -> Part | None:
-    found: Iterator[Part]
+    if not mark:
+        return versions[-1] if versions else None
     if mark == "@":
-        found = (part for part in versions if which in part.facts.get("aliases", ()))
-    elif mark == ":":
-        found = (part for part in versions if which in (part.spec, part.name))
-    else:
-        found = iter(sorted(versions, key=lambda part: int(part.name) if part.name.isdigit() else 0, reverse=True))
-    return next(found, None)
+        return next((part for part in versions if which in part.facts.get("aliases", ())), None)
+    return next((part for part in versions if which in (part.spec, part.name)), None)

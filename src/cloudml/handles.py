@@ -323,7 +323,7 @@ def register(session: Session, family: str, spec: Model, facts: Mapping[str, Any
     sidecars.admit(family, spec.gates, facts)
     pursuit = session.model(family, spec, lambda: facts)
     state = session.pursue(pursuit)
-    return version_of(session, family, _there(pursuit.goal.key, state), pursuit.goal.labels["cloudml-hash"])
+    return version_of(session, family, _there(pursuit.goal.key, state), pursuit.digest)
 
 
 def version_of(session: Session, family: str, state: State, digest: str) -> ModelVersion:

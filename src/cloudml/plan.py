@@ -13,7 +13,7 @@ from cloudml.client import Client
 from cloudml.errors import ConfigError, RunFailed
 from cloudml.events import Event, Happened
 from cloudml.goals import Planned, Pursuit, Session
-from cloudml.specs import Endpoint, Model, Spec, TrainingJob, spec_hash
+from cloudml.specs import Endpoint, Model, Spec, TrainingJob
 from cloudml.spi import Call, Kind, Later, Reference, Until
 from cloudml.states import Key, Phase, State
 
@@ -250,7 +250,7 @@ def _model(known: _Known, family: str, model: Model) -> Resource:
         sidecars.admit(family, model.gates, known.facts.get(job or "", {}))
 
     def verify(state: State | None) -> None:
-        part = state.part("version", spec=spec_hash(pursuit.goal.want)) if state and pursuit.goal.want else None
+        part = state.part("version", spec=pursuit.digest) if state else None
         if part:
             known.versions[family] = session.reference_of(family, part)
 
@@ -265,7 +265,7 @@ def _model(known: _Known, family: str, model: Model) -> Resource:
 
 def _expected(session: Session, family: str, pursuit: Pursuit[Model]) -> Reference:
     """The version that a plan is about to make: its hash is known, the provider chooses the rest."""
-    digest = pursuit.goal.labels["cloudml-hash"]
+    digest = pursuit.digest
     sidecar = session.provider.artifacts.uri(sidecars.key(session.stack, family, digest))
     return Reference(
         family, digest, Later(f"version of {family}"), Later(f"id of {family}"), Later(f"files of {family}"), sidecar

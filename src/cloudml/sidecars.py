@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudml.content import MANIFEST
-from cloudml.errors import ConfigError, GateFailed, RunFailed, NotFound
+from cloudml.errors import ConfigError, GateFailed, NotFound, RunFailed
 from cloudml.specs import Baseline, Model, TrainingJob
 from cloudml.spi import Artifacts
 from cloudml.states import State

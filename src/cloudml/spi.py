@@ -147,7 +147,10 @@ class Kind(Protocol[Want]):
     """One kind of resource at one provider: jobs, models, endpoints or monitors."""
 
     def observe(self, key: Key, want: Want | None) -> State | None:
-        """What is there, parts and running operations of the wanted thing included; None if nothing is left."""
+        """What is there, parts and running operations of the wanted thing included; None if nothing is left.
+
+        Versions of a model come oldest first.
+        """
 
     def render(self, goal: Goal[Want], have: State | None) -> Sequence[Call]:
         """The whole way from ``have`` to the goal; empty if nothing is left to do.

@@ -156,9 +156,8 @@ class Models(Documents[specs.Model]):
             new = {"hash": spec, "uri": uri, "description": want.description, **want.patch.get("echo", {})}
             versions, hashes = [*versions, new], [*hashes, spec]
         moved = {want.alias: str(hashes.index(spec) + 1)} if want.alias else {}
-        family = {name: value for name, value in goal.labels.items() if name != "cloudml-hash"}  # which is a version's
         aliases = {**(have.facts["aliases"] if have else {}), **moved}
-        return {"labels": {**want.labels, **family}, "versions": versions, "aliases": aliases}, [uri]
+        return {"labels": {**want.labels, **goal.labels}, "versions": versions, "aliases": aliases}, [uri]
 
 
 class Endpoints(Documents[specs.Endpoint]):
