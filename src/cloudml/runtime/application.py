@@ -6,23 +6,28 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from importlib import metadata
 from time import perf_counter
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 
-from cloudml.runtime import dialects
+from cloudml.runtime import describing, dialects
 from cloudml.runtime.batching import Batcher, Outcome, Work
 from cloudml.runtime.capture import Capture, Record
+from cloudml.runtime.describing import Names
 from cloudml.runtime.dialects import Query
 from cloudml.runtime.flavors import LoadedModel
-from cloudml.runtime.http import Exchange
+from cloudml.runtime.http import Exchange, Limits
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.rows import Refused
 
 RETRY = b"retry-after: 1\r\n"
+PLAIN = b"text/plain; charset=utf-8"
+LIVE = (b"/livez", b"/v2/health/live")
+READY = (b"/ping", b"/health", b"/readyz", b"/", b"/v2/health/ready")
+PREDICT = (b"/invocations", b"/predict", b"/score")
+DOCUMENTS = (b"/swagger.json", b"/openapi.json")
 Handler = Callable[[Exchange], None]
 
 
@@ -35,41 +40,67 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True)
-class Names:
-    """What this process serves, and under which name; None where nobody said."""
+class AskedRoutes:
+    """The paths that the platform chose for health and predictions beside the fixed ones."""
 
-    model: str | None = None
-    version: str | None = None
-    endpoint: str | None = None
-    deployment: str | None = None
+    health: str | None = None
+    predict: str | None = None
 
 
 class Application:
     """Answers complete requests; all on the loop's thread."""
 
     def __init__(
-        self, names: Names, metrics: Metrics, capture: Capture | None, redact: frozenset[str] = frozenset()
+        self,
+        names: Names,
+        metrics: Metrics,
+        capture: Capture | None,
+        redact: frozenset[str] = frozenset(),
+        limits: Limits | None = None,
+        asked: AskedRoutes | None = None,
     ) -> None:
         self.stage = Stage.LOADING
         self._names = names
         self._metrics = metrics
         self._capture = capture
         self._redact = redact
+        self._limits = limits or Limits()
+        self._asked = asked or AskedRoutes()
         self._model: LoadedModel | None = None
         self._batcher: Batcher | None = None
-        ready, predict = {b"GET": self._ready}, {b"POST": self._predict}
-        self._routes: dict[bytes, tuple[str, Mapping[bytes, Handler]]] = {
-            **dict.fromkeys((b"/invocations", b"/predict", b"/score"), ("predict", predict)),
-            **dict.fromkeys((b"/livez", b"/v2/health/live"), ("health", {b"GET": self._live})),
-            **dict.fromkeys((b"/ping", b"/health", b"/readyz", b"/", b"/v2/health/ready"), ("health", ready)),
-            b"/v2": ("metadata", {b"GET": self._about}),
-            b"/metrics": ("metrics", {b"GET": self._numbers}),
-        }
+        self._routes = self._table()
         self._of_model: dict[bytes, tuple[str, Mapping[bytes, Handler]]] = {
             b"": ("metadata", {b"GET": self._about_model}),
-            b"ready": ("health", ready),
+            b"ready": ("health", {b"GET": self._ready}),
             b"infer": ("predict", {b"POST": self._infer}),
         }
+
+    def _table(self) -> dict[bytes, tuple[str, Mapping[bytes, Handler]]]:
+        """The fixed routes: under which name they are counted, and what answers each method."""
+        about: dict[bytes, Handler] = {
+            b"/v2": self._about,
+            b"/v1/models": self._v1_models,
+            b"/models": self._models,
+            b"/version": self._version,
+            b"/execution-parameters": self._execution_parameters,
+            **dict.fromkeys(DOCUMENTS, self._document),
+        }
+        table: dict[bytes, tuple[str, Mapping[bytes, Handler]]] = {
+            **{path: ("metadata", {b"GET": handler}) for path, handler in about.items()},
+            **dict.fromkeys(LIVE, ("health", {b"GET": self._live})),
+            **dict.fromkeys(READY, ("health", {b"GET": self._ready})),
+            **dict.fromkeys(PREDICT, ("predict", {b"POST": self._predict})),
+            b"/metrics": ("metrics", {b"GET": self._numbers}),
+        }
+        wanted = (
+            ("health", self._asked.health, b"GET", self._ready),
+            ("predict", self._asked.predict, b"POST", self._predict),
+        )
+        for name, path, method, handler in wanted:
+            if path is not None:  # a platform may ask for one path for both: a method more, no other is lost
+                counted, methods = table.get(path.encode(), (name, {}))
+                table[path.encode()] = (counted, {**methods, method: handler})
+        return table
 
     def loaded(self, model: LoadedModel, batcher: Batcher) -> None:
         """From now on the endpoint is ready, unless it is shutting down already."""
@@ -97,8 +128,12 @@ class Application:
             exchange.error(refused.status, refused.message, RETRY if refused.status == 503 else b"")
 
     def _below_models(self, path: bytes) -> tuple[str, Mapping[bytes, Handler]]:
-        """``/v2/models/{m}[/versions/{v}][/ready|/infer]``. Raises Refused, 404."""
+        """``/v2/models/{m}[/versions/{v}][/ready|/infer]`` and ``/v1/models/{m}[:predict]``. Raises Refused, 404."""
         parts = [unquote_to_bytes(part) for part in path.split(b"/")]
+        if parts[:3] == [b"", b"v1", b"models"] and len(parts) == 4 and parts[3]:
+            name, verb, _ = parts[3].rpartition(b":predict") if parts[3].endswith(b":predict") else (parts[3], b"", b"")
+            self._same("model", name, self._names.model)
+            return ("predict", {b"POST": self._predict}) if verb else ("health", {b"GET": self._v1_model})
         if parts[:3] != [b"", b"v2", b"models"] or len(parts) < 4:
             raise Refused(f"there is nothing at {path[:200].decode('latin-1')}", 404)
         versioned = len(parts) > 5 and parts[4] == b"versions"
@@ -106,13 +141,15 @@ class Application:
         found = self._of_model.get(b"/".join(rest))
         if found is None:
             raise Refused(f"there is nothing at {path[:200].decode('latin-1')}", 404)
-        asked = [("model", parts[3], self._names.model)]
+        self._same("model", parts[3], self._names.model)
         if versioned:
-            asked.append(("version", parts[5], self._names.version))
-        for what, given, here in asked:
-            if here is not None and given != here.encode():
-                raise Refused(f"there is no {what} {given[:80].decode('latin-1')!r} here, but {here!r}", 404)
+            self._same("version", parts[5], self._names.version)
         return found
+
+    @staticmethod
+    def _same(what: str, given: bytes, here: str | None) -> None:
+        if here is not None and given != here.encode():
+            raise Refused(f"there is no {what} {given[:80].decode('latin-1')!r} here, but {here!r}", 404)
 
     def _live(self, exchange: Exchange) -> None:
         exchange.answer(200, b'{"live":true}')
@@ -124,29 +161,46 @@ class Application:
             exchange.error(503, self.stage.value, RETRY)
 
     def _about(self, exchange: Exchange) -> None:
-        try:
-            version = metadata.version("cloudml-sdk")
-        except metadata.PackageNotFoundError:
-            version = "0"
-        exchange.answer(200, orjson.dumps({"name": "cloudml", "version": version, "extensions": []}))
+        _json(exchange, {"name": "cloudml", "version": describing.version(), "extensions": []})
+
+    def _version(self, exchange: Exchange) -> None:
+        exchange.answer(200, describing.version().encode(), PLAIN)
 
     def _about_model(self, exchange: Exchange) -> None:
-        model = self._model
-        if model is None:
-            exchange.error(503, self.stage.value, RETRY)
-            return
-        about: dict[str, Any] = {
-            "name": self._names.model or "model",
-            "versions": [self._names.version] if self._names.version else [],
-            "platform": model.flavor,
-            "inputs": [],
-            "outputs": [{"name": "predictions", "datatype": "FP64", "shape": [-1]}],
-            "parameters": {"methods": sorted(model.methods), "features": model.features.names},
-        }
-        if model.features.width is not None:
-            datatype = "BYTES" if model.features.texts is None or model.features.texts else "FP64"
-            about["inputs"] = [{"name": "inputs", "datatype": datatype, "shape": [-1, model.features.width]}]
-        exchange.answer(200, orjson.dumps(about))
+        _json(exchange, describing.model_metadata(self._loaded_model(), self._names))
+
+    def _v1_models(self, exchange: Exchange) -> None:
+        _json(exchange, {"models": [self._names.called]})
+
+    def _v1_model(self, exchange: Exchange) -> None:
+        if self.stage is not Stage.READY:
+            raise Refused(self.stage.value, 503)
+        _json(exchange, {"name": self._names.called, "ready": True})
+
+    def _models(self, exchange: Exchange) -> None:
+        _json(exchange, {"models": [{"modelName": self._names.called, "modelVersion": self._names.version}]})
+
+    def _execution_parameters(self, exchange: Exchange) -> None:
+        _json(exchange, describing.execution_parameters(self._limits.body))
+
+    def _document(self, exchange: Exchange) -> None:
+        """Raises Refused, 503, until the model is there: it tells what rows hold."""
+        name = quote(self._names.called, safe="")
+        predict = [path.decode() for path in PREDICT] + [f"/v1/models/{name}:predict"]
+        health = [path.decode() for path in (*LIVE, *READY)] + [f"/v1/models/{name}"]
+        document = describing.openapi(
+            self._loaded_model(),
+            self._names,
+            dict.fromkeys([*predict, *filter(None, [self._asked.predict])]),
+            dict.fromkeys([*health, *filter(None, [self._asked.health])]),
+        )
+        _json(exchange, document)
+
+    def _loaded_model(self) -> LoadedModel:
+        """Raises Refused, 503, while there is none."""
+        if self._model is None:
+            raise Refused(self.stage.value, 503)
+        return self._model
 
     def _numbers(self, exchange: Exchange) -> None:
         kept = self._capture
@@ -186,7 +240,7 @@ class Application:
             names = self._names
             try:
                 accept = exchange.headers.get(b"accept")
-                kind, body = dialects.write(query, outcome, accept, names.model or "model", names.version)
+                kind, body = dialects.write(query, outcome, accept, names.called, names.version)
             except TypeError as error:
                 status, outputs = 500, []
                 exchange.error(500, f"the model's answer cannot be written as JSON: {error}")
@@ -203,3 +257,7 @@ class Application:
         began = time.time() - latency
         identity, named = exchange.id.decode(), names or query.columns
         return Record(identity, began, rows, named, outputs, status, latency, exchange.size)
+
+
+def _json(exchange: Exchange, document: Mapping[str, Any]) -> None:
+    exchange.answer(200, orjson.dumps(document))

@@ -13,6 +13,7 @@ import orjson
 from cloudml.runtime.rows import Refused
 
 JSON, CSV, TEXT = b"application/json", b"text/csv", b"text/plain; version=0.0.4; charset=utf-8"
+JSON_LINES, PARQUET = b"application/jsonlines", b"application/vnd.apache.parquet"
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 TENSOR = frozenset({"name", "shape", "datatype", "data"})
 DATATYPES = frozenset(

@@ -22,9 +22,10 @@ from typing import Any
 
 from cloudml.errors import CloudmlError, ConfigError
 from cloudml.runtime import flavors
-from cloudml.runtime.application import Application, Names, Stage
+from cloudml.runtime.application import Application, AskedRoutes, Stage
 from cloudml.runtime.batching import Batcher
 from cloudml.runtime.capture import LIMIT, Capture
+from cloudml.runtime.describing import Names
 from cloudml.runtime.http import Limits, Server
 from cloudml.runtime.metrics import Metrics
 
@@ -52,6 +53,7 @@ class Settings:
     trust: flavors.Trust
     names: Names
     limits: Limits
+    asked: AskedRoutes
 
 
 def settings(env: Mapping[str, str]) -> Settings:
@@ -89,6 +91,7 @@ def settings(env: Mapping[str, str]) -> Settings:
             body_time=_number(env, "CLOUDML_BODY_TIMEOUT", default.body_time, 0.1, 3600),
             idle=_number(env, "CLOUDML_KEEP_ALIVE", default.idle, 0.1, 3600),
         ),
+        asked=AskedRoutes(_route(env, "AIP_HEALTH_ROUTE"), _route(env, "AIP_PREDICT_ROUTE")),
     )
 
 
@@ -101,6 +104,14 @@ def _number(env: Mapping[str, str], name: str, default: float, least: float, mos
     if not least <= value <= most:
         raise ConfigError(f"{name}={text!r} is not between {least} and {most}")
     return value
+
+
+def _route(env: Mapping[str, str], name: str) -> str | None:
+    """A path; None where it is not set."""
+    path = env.get(name) or None
+    if path is not None and (not path.startswith("/") or "?" in path or not path.isascii()):
+        raise ConfigError(f"{name}={path!r} is not the path of a route: /predict")
+    return path
 
 
 def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
@@ -159,7 +170,9 @@ class Life:
         self._sock = sock
         self._metrics = Metrics()
         self._capture = self._open_capture()
-        self._application = Application(chosen.names, self._metrics, self._capture, chosen.redact)
+        self._application = Application(
+            chosen.names, self._metrics, self._capture, chosen.redact, chosen.limits, chosen.asked
+        )
         self._server = Server(self._application.received, self._metrics.answered, chosen.limits)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
