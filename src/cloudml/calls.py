@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from cloudml.errors import AnswerLost, CloudmlError, ConfigError, NotFound, ProviderError, Throttled, Transient
 from cloudml.events import Event, Events, Happened
@@ -18,6 +18,7 @@ from cloudml.waiting import Clock
 Result = TypeVar("Result")
 ATTEMPTS = 8
 LONGEST = 20.0
+PATIENCE = 60.0  # a provider that asks for a longer pause is told to the user instead
 
 
 class NativeCaller:
@@ -84,7 +85,7 @@ class NativeCaller:
     def _retrying(self, errors: type[Transient]) -> Retrying:
         return Retrying(
             retry=retry_if_exception_type(errors),
-            stop=stop_after_attempt(ATTEMPTS),
+            stop=lambda state: state.attempt_number >= ATTEMPTS or _asked(state) > PATIENCE,
             wait=self._delay,
             sleep=self._clock.sleep,
             before_sleep=self._tell,
@@ -96,15 +97,19 @@ class NativeCaller:
         return result
 
     def _delay(self, state: RetryCallState) -> float:
-        """What the provider asked for, else full jitter: a random share of 0.5 s doubled per attempt, 20 s at most."""
-        asked = getattr(_error(state), "retry_after", None)
-        if asked is not None:
-            return float(asked)
+        """What the provider asked for, else 1 s doubled per attempt, 20 s at most, of which 50 to 100 % at random."""
+        if asked := _asked(state):
+            return asked
         return float(min(LONGEST, 0.5 * 2.0**state.attempt_number) * (0.5 + 0.5 * self._spread()))
 
     def _tell(self, state: RetryCallState) -> None:
         operation, pause = state.args[0], (state.next_action.sleep if state.next_action else 0.0)
         self._events.emit(Event(Happened.RETRYING, None, f"{operation}: {_error(state)}; again in {pause:.1f} s"))
+
+
+def _asked(state: RetryCallState) -> float:
+    """The pause that the provider asked for, in seconds; 0 if it asked for none."""
+    return float(getattr(_error(state), "retry_after", None) or 0)
 
 
 def _error(state: RetryCallState) -> BaseException | None:

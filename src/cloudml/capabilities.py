@@ -11,6 +11,8 @@ from cloudml.specs import Endpoint, Model, Monitor, Spec, TrainingJob
 from cloudml.spi import Capability as C
 from cloudml.spi import No, Plugin
 
+UNSAID = No("its provider does not say whether it can; update the provider")
+
 
 @dataclass(frozen=True)
 class Need:
@@ -66,7 +68,7 @@ NEEDS: dict[type[Spec], tuple[Need, ...]] = {
 def missing(plugin: Plugin, spec: Spec) -> Iterator[tuple[Need, No]]:
     """What the spec asks for and the provider declares that it cannot."""
     for need in NEEDS[type(spec)]:
-        answer = plugin.capabilities[need.capability]
+        answer = plugin.capabilities.get(need.capability, UNSAID)
         if isinstance(answer, No) and need.applies(spec):
             yield need, answer
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudml import notebook, plugins, profiles
+from cloudml import notebook, plugins, profiles, sidecars
 from cloudml.calls import NativeCaller
 from cloudml.errors import AlreadyExists, NotFound
 from cloudml.events import Events, Listener
-from cloudml.goals import Session, stack_name
+from cloudml.goals import Session, check_name, stack_name
 from cloudml.handles import EndpointHandle, Job, ModelVersion, model_fields, register, version_of
 from cloudml.monitors import MonitorHandle, watched
 from cloudml.notebook import card, detaching
-from cloudml.specs import Endpoint, Model, TrainingJob, make
+from cloudml.specs import Endpoint, Model, TrainingJob, document, make
 from cloudml.spi import Plugin, Until
 from cloudml.states import Key, State
 from cloudml.waiting import Clock
@@ -99,8 +99,10 @@ class Client:
     def train(self, name: str, *, wait: bool = False, deadline: float | None = None, **fields: Any) -> Job:
         """Starts a new run of a job (fields as of TrainingJob), always a new one.
 
+        (Two processes that start the same job at the same moment may share one run where the provider makes the ids.)
         With ``wait`` it returns when the run has succeeded, and raises Timeout after ``deadline`` seconds of waiting.
         """
+        check_name("job", name)
         spec = make(TrainingJob, name, fields)
         attempt = self._next_attempt(name, spec)
         while True:
@@ -210,13 +212,15 @@ class Models:
         stored = self.session.spec_document(reference.hash)
         if not isinstance(stored, Model):
             raise NotFound(f"the spec of model {text} is not in the artifact store")
-        whole = stored.model_dump(by_alias=True, exclude_defaults=True) | change
-        self.session.pursue(self.session.model(reference.family, make(Model, reference.family, whole)))
+        spec = make(Model, reference.family, document(stored) | change)
+        self.session.pursue(self.session.model(reference.family, spec))
         return self.get(f"{reference.family}:{reference.hash}")
 
     def delete(self, family: str) -> None:
-        """Removes a family with its versions. What is deployed goes on serving."""
-        self.session.pursue(self.session.absent(self.session.provider.models, Key("model", family, self.session.stack)))
+        """Removes a family with its versions and what is recorded of them. What is deployed goes on serving."""
+        session = self.session
+        session.pursue(session.absent(session.provider.models, Key("model", family, session.stack)))
+        session.pursue(session.absent_content(sidecars.folder(session.stack, family)))
 
     def _family(self, family: str) -> State:
         state = self.session.provider.models.observe(Key("model", family, self.session.stack), None)

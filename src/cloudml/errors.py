@@ -14,7 +14,7 @@
     │   ├── QuotaExceeded              1
     │   ├── Transient                  1   worth another try
     │   │   ├── Throttled
-    │   │   ├── Unavailable (ConnectionError)   a 5xx, or no connection: nothing was done
+    │   │   ├── Unavailable (ConnectionError)   a 5xx, or no connection; a write becomes AnswerLost
     │   │   └── AnswerLost (ConnectionError)    the request may have been carried out
     │   └── ModelError                 1   the model behind an endpoint refused or failed
     ├── Conflict                       5   somebody else's resource, or somebody else's change
@@ -135,7 +135,7 @@ class Throttled(Transient):
 
 
 class Unavailable(Transient, ConnectionError):
-    """No connection, or a 5xx that was answered before the work began."""
+    """No connection, or a 5xx. Of a write it is not known whether it was carried out: the core makes it AnswerLost."""
 
 
 class AnswerLost(Transient, ConnectionError):

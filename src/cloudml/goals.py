@@ -13,10 +13,23 @@ from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
 from cloudml.errors import ConfigError, NotFound
 from cloudml.events import Events
-from cloudml.labels import label, present
+from cloudml.labels import HASH, label, present
 from cloudml.reconcile import look, reconcile
 from cloudml.run import Run
-from cloudml.specs import MUTABLE, Endpoint, Model, Monitor, Spec, TrainingJob, document, hash8, spec_hash
+from cloudml.specs import (
+    MUTABLE,
+    NAME,
+    Endpoint,
+    Model,
+    Monitor,
+    Native,
+    Spec,
+    TrainingJob,
+    document,
+    hash8,
+    make,
+    spec_hash,
+)
 from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until
 from cloudml.states import Key, Part, State
 from cloudml.waiting import Clock, Wait
@@ -53,9 +66,18 @@ class Planned:
 
 
 def stack_name(project: str, env: str) -> str:
-    """``{project}-{env}``, cut with a hash where it is over 20 characters."""
-    name = f"{project}-{env}"
+    """``{project}-{env}``, cut with a hash where it is over 20 characters.
+
+    A dash in ``env`` adds a hash too: project ``a`` in ``b-c`` is another stack than project ``a-b`` in ``c``.
+    """
+    name = f"{project}-{env}" + (f"-{hash8([project, env])[:4]}" if "-" in env else "")
     return name if len(name) <= LONGEST_STACK else f"{name[: LONGEST_STACK - 9].rstrip('-')}-{hash8(name)}"
+
+
+def split_reference(text: str) -> tuple[str, str, str]:
+    """``fraud@champion`` as ``("fraud", "@", "champion")``; the mark is ``@``, ``:`` or nothing."""
+    at = next((at for at, letter in enumerate(text) if letter in "@:"), len(text))
+    return text[:at], text[at : at + 1], text[at + 1 :]
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,7 @@ class Session:
 
     def job(self, name: str, spec: TrainingJob, attempt: int | None = None) -> Pursuit[TrainingJob]:
         """A run of a job: the given attempt, or the last one that is observed, or the first."""
-        require(self.plugin, f"job {name}", spec)
+        self._check("job", name, spec)
         planned, contents = self._job_contents(spec)
         base = f"{name}-{spec_hash(planned)}"
         run_id = f"{base}-{attempt or max(self.attempts(base), default=1)}"
@@ -89,7 +111,8 @@ class Session:
 
     def model(self, family: str, spec: Model, facts: Callable[[], Mapping[str, Any]] = dict) -> Pursuit[Model]:
         """A model version; ``facts`` gives what its sidecar records of the run (``metrics``), when it is written."""
-        require(self.plugin, f"model {family}", spec)
+        check_name("model", family)
+        self._check("model", family, spec)
         planned, contents = self._model_contents(spec)
         key = Key("model", family, self.stack)
         digest = spec_hash(planned)
@@ -103,7 +126,8 @@ class Session:
         self, name: str, spec: Endpoint, resolve: Callable[[str], Reference] | None = None
     ) -> Pursuit[Endpoint]:
         """An endpoint whose deployments name registered versions, or such as ``resolve`` knows to be on their way."""
-        require(self.plugin, f"endpoint {name}", spec)
+        check_name("endpoint", name)
+        self._check("endpoint", name, spec)
         find = resolve or self.reference
         found = {each: find(deployment.model) for each, deployment in spec.deployments.items()}
         named = {each: f"{reference.family}:{reference.hash}" for each, reference in found.items()}
@@ -117,14 +141,16 @@ class Session:
         return Pursuit(self.provider.endpoints, goal, (self._document(planned),))
 
     def monitor(self, endpoint: str, spec: Monitor) -> Pursuit[Any]:
-        """What is watched on an endpoint: the provider's own schedule where one is asked for, else a document."""
-        require(self.plugin, f"monitor {endpoint}", spec)
+        """What is watched on an endpoint: a document, and the provider's own schedule where one is asked for."""
+        self._check("monitor", endpoint, spec)
         planned = spec.model_copy(update={"endpoint": endpoint})
         stored = artifacts.document(self.monitor_key(endpoint), document(planned), changes=True)
-        if spec.schedule and self.provider.monitors is not None:
-            key = Key("monitor", endpoint, self.stack)
-            return Pursuit(self.provider.monitors, present(key, planned, None), (stored,))
-        return self._content(stored)
+        native, key = self.provider.monitors, Key("monitor", endpoint, self.stack)
+        if native is not None and spec.schedule:
+            return Pursuit(native, present(key, planned, None), (stored,))
+        if native is not None and native.observe(key, None) is not None:
+            return Pursuit(native, Goal(key), (stored,))  # the schedule that was asked for before goes
+        return self.content(stored)
 
     def absent(self, kind: Kind[Any], key: Key) -> Pursuit[Any]:
         return Pursuit(kind, Goal(key))
@@ -139,7 +165,7 @@ class Session:
         have, calls = look(pursuit.kind, pursuit.goal, adopt)
         if not calls:
             return [Planned(pursuit.goal.key, (), have)]
-        steps = [planned for each in pursuit.before for planned in self.preview(self._content(each))]
+        steps = [planned for each in pursuit.before for planned in self.preview(self.content(each))]
         return [*(step for step in steps if step.calls), Planned(pursuit.goal.key, tuple(calls), have)]
 
     def pursue(
@@ -149,21 +175,22 @@ class Session:
         until: Until = Until.DONE,
         adopt: bool = False,
         exclusive: bool = False,
+        existing: bool = False,
     ) -> State | None:
         """Makes it so; the state that was observed in the end. Raises what reconcile raises."""
         wait = Wait(self.clock, PATIENCE if timeout is None else timeout, self.plugin.pace)
         if pursuit.before and look(pursuit.kind, pursuit.goal, adopt)[1]:
             for each in pursuit.before:
-                content = self._content(each)
+                content = self.content(each)
                 reconcile(content.kind, content.goal, Run(wait, self.events))
         goal = replace(pursuit.goal, until=until)
-        return reconcile(pursuit.kind, goal, Run(wait, self.events, adopt=adopt, exclusive=exclusive))
+        return reconcile(pursuit.kind, goal, Run(wait, self.events, adopt, exclusive, existing))
 
     # -- what is there -----------------------------------------------------------------------------------------------
 
-    def remembered(self, have: State, label: str = "cloudml-hash") -> Spec | None:
-        """The full spec that a resource carries the hash of, or carried before (``cloudml-prev``)."""
-        name = have.labels.get(label)
+    def remembered(self, have: State, named_by: str = HASH) -> Spec | None:
+        """The full spec that a resource carries the hash of, or carried before (``labels.PREVIOUS``)."""
+        name = have.labels.get(named_by)
         return self.spec_document(name) if name else None
 
     def spec_document(self, name: str) -> Spec | None:
@@ -173,7 +200,7 @@ class Session:
 
     def reference(self, text: str) -> Reference:
         """``family@alias``, ``family:version``, ``family:hash``, or ``family`` for its newest; else NotFound."""
-        family, mark, which = re.fullmatch(r"([^@:]*)([@:]?)(.*)", text).groups()  # type: ignore[union-attr]
+        family, mark, which = split_reference(text)
         have = self.provider.models.observe(Key("model", family, self.stack), None)
         versions = have.of("version") if have else ()
         part = _choose(versions, mark, which)
@@ -193,8 +220,19 @@ class Session:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _content(self, content: Content) -> Pursuit[Content]:
+    def content(self, content: Content) -> Pursuit[Content]:
+        """A file, folder or document of the artifact store."""
         return Pursuit(Contents(self.provider.artifacts), Goal(Key(artifacts.KIND, content.key, self.stack), content))
+
+    def _check(self, kind: str, name: str, spec: Spec) -> None:
+        """Refuses, before anything is sent, what the provider cannot do and options that it does not have."""
+        require(self.plugin, f"{kind} {name}", spec)
+        given = spec.options.get(self.plugin.name) if isinstance(spec, Native) else None
+        if not given:
+            return
+        if kind not in self.plugin.options:
+            raise ConfigError(f"{kind} {name}: provider {self.plugin.name!r} has no options for it")
+        make(self.plugin.options[kind], f"{name}.options.{self.plugin.name}", given)
 
     def _job_contents(self, spec: TrainingJob) -> tuple[TrainingJob, list[Content]]:
         contents: list[Content] = []
@@ -227,6 +265,13 @@ class Session:
 
     def _spec_key(self, label: str) -> str:
         return f"{self.stack}/specs/{label}.json"
+
+
+def check_name(kind: str, name: str) -> None:
+    """ConfigError for a name that one of the providers would refuse."""
+    if not (3 <= len(name) <= 32 and re.fullmatch(NAME, name)):
+        hint = "3 to 32 lower-case letters, digits and single dashes inside, a letter first"
+        raise ConfigError(f"{name!r} is no name for {kind}s", hint=hint)
 
 
 def _choose(versions: Sequence[Part], mark: str, which: str) -> Part | None:

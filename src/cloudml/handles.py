@@ -11,9 +11,10 @@ from typing import Any
 from cloudml import artifacts, monitors, notebook, sidecars
 from cloudml.errors import CloudmlError, ConfigError, NotFound, RunFailed
 from cloudml.goals import Pursuit, Session
+from cloudml.labels import PREVIOUS, refuse_foreign
 from cloudml.monitors import MonitorHandle
 from cloudml.notebook import card, detaching, tint
-from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, make
+from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, document, make
 from cloudml.spi import Goal, Kind, Payload
 from cloudml.states import Key, Phase, State
 from cloudml.waiting import Wait
@@ -70,7 +71,10 @@ class Job:
         goal = Goal(self.key, spec)
         then = f"cloud.jobs.get({self.id!r}).cancel() ends it, .logs(follow=True) follows it"
         with detaching(f"job {self.id}", then):
-            state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience)
+            try:
+                state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience, existing=True)
+            except NotFound as gone:
+                raise RunFailed(f"{self.key} was deleted") from gone
         if state is None or state.phase is not Phase.SUCCEEDED:
             raise RunFailed(f"{self.key} was {state.phase.value if state else 'deleted'}")
         return self
@@ -249,7 +253,9 @@ class EndpointHandle:
         """Adds or replaces one deployment; ``traffic`` shares out 100 per cent, and stays as it is where not given."""
         spec = self._spec()
         one = make(Deployment, name, {**fields, "model": str(model)})
-        return self._apply(spec.model_copy(update={"deployments": {**spec.deployments, name: one}}), traffic, deadline)
+        whole = document(spec)
+        whole["deployments"] = {**whole["deployments"], name: document(one)}
+        return self._apply(make(Endpoint, self.name, whole), traffic, deadline)
 
     def shift(self, traffic: Mapping[str, int], deadline: float | None = None) -> EndpointHandle:
         """Shares the traffic out anew; a deployment that is not named gets none."""
@@ -257,7 +263,7 @@ class EndpointHandle:
 
     def rollback(self, deadline: float | None = None) -> EndpointHandle:
         """Goes back to what the endpoint was before its last change. NotFound if it was nothing."""
-        before = self.session.remembered(self.state, "cloudml-prev")
+        before = self.session.remembered(self.state, PREVIOUS)
         if not isinstance(before, Endpoint):
             raise NotFound(f"{self.key} has nothing to go back to", hint="only a changed endpoint can be rolled back")
         return self._apply(before, None, deadline)
@@ -280,7 +286,11 @@ class EndpointHandle:
             yield from (line.text for line in lines)
 
     def monitor(self, **fields: Any) -> MonitorHandle:
-        """Sets what is watched (fields as of Monitor) and returns its handle; with no fields, what is set already."""
+        """Sets what is watched (fields as of Monitor) and returns its handle.
+
+        With no fields it is what is set already, or Monitor's defaults. Conflict for another stack's endpoint.
+        """
+        refuse_foreign(Goal[Endpoint](self.key), self.state, adopt=False)
         handle = MonitorHandle(self.session, self.name)
         if fields or handle.spec is None:
             self.session.pursue(self.session.monitor(self.name, make(Monitor, self.name, fields)))
@@ -294,8 +304,7 @@ class EndpointHandle:
 
     def _apply(self, spec: Endpoint, traffic: Mapping[str, int] | None, deadline: float | None) -> EndpointHandle:
         if traffic is not None:
-            whole = spec.model_dump(by_alias=True, exclude_defaults=True) | {"traffic": dict(traffic)}
-            spec = make(Endpoint, self.name, whole)
+            spec = make(Endpoint, self.name, document(spec) | {"traffic": dict(traffic)})
         with detaching(str(self.key), "the same call again goes on from there"):
             self.session.pursue(self.session.endpoint(self.name, spec), deadline)
         return self

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudml import artifacts, notebook, sidecars
-from cloudml.artifacts import Content, Contents
+from cloudml.artifacts import Content
 from cloudml.errors import CloudmlError, ConfigError, NotFound
 from cloudml.events import Event, Happened
-from cloudml.goals import Pursuit, Session
+from cloudml.goals import Session
 from cloudml.specs import Endpoint, Monitor
-from cloudml.spi import Goal, Window
+from cloudml.spi import Window
 from cloudml.states import Captured, Key, State
 
 if TYPE_CHECKING:
@@ -174,11 +174,9 @@ class MonitorHandle:
         return MonitorRun(self.session, self.endpoint, f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z", document)
 
     def _keep(self, run: MonitorRun) -> None:
-        store = self.session.provider.artifacts
         body = json.dumps(run.document).encode()  # in its order, which is that of the tables
-        content = Content(f"{runs_key(self.session, self.endpoint)}/{run.time}.json", lambda: body)
-        key = Key(artifacts.KIND, content.key, self.session.stack)
-        self.session.pursue(Pursuit(Contents(store), Goal(key, content)))
+        place = f"{runs_key(self.session, self.endpoint)}/{run.time}.json"
+        self.session.pursue(self.session.content(Content(place, lambda: body)))
 
     def _names(self) -> list[str]:
         uris = self.session.provider.artifacts.list(runs_key(self.session, self.endpoint))
@@ -223,7 +221,9 @@ def kept(session: Session) -> list[str]:
 
 
 def forget(session: Session, endpoint: str) -> None:
-    """Removes a monitor's document and its runs; nothing happens if there are none."""
+    """Removes a monitor's document, its runs and its native schedule; nothing happens if there are none."""
+    if session.provider.monitors is not None:
+        session.pursue(session.absent(session.provider.monitors, Key("monitor", endpoint, session.stack)))
     session.pursue(session.absent_content(session.monitor_key(endpoint)))
     session.pursue(session.absent_content(runs_key(session, endpoint)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +11,7 @@ from cloudml import artifacts, monitors, notebook, sidecars
 from cloudml.client import Client
 from cloudml.errors import ConfigError, RunFailed
 from cloudml.events import Event, Happened
-from cloudml.goals import Planned, Pursuit, Session
+from cloudml.goals import Planned, Pursuit, Session, split_reference
 from cloudml.specs import Endpoint, Model, Spec, TrainingJob
 from cloudml.spi import Call, Kind, Later, Reference, Until
 from cloudml.states import Key, Phase, State
@@ -120,6 +119,8 @@ def apply(
     A run that is going on is waited for, one that has succeeded is taken, one that has failed is RunFailed until it is
     named in ``rerun``. With ``wait=False`` it ends as soon as something is left to wait for.
     """
+    if prune and not wait:
+        raise ConfigError("--prune needs to wait: what is left over is known only when the rest is done")
     session = client.session
     states: dict[Key, State | None] = {}
     for resource in _resources(session, project, rerun):
@@ -195,7 +196,7 @@ class _Known:
 
     def resolve(self, text: str) -> Reference:
         """A version that this file makes, by family or family@alias; else one that is registered."""
-        family, mark, which = re.fullmatch(r"([^@:]*)([@:]?)(.*)", text).groups()  # type: ignore[union-attr]
+        family, mark, which = split_reference(text)
         made = family in self.versions and (not mark or (mark == "@" and which == self.aliases.get(family)))
         return self.versions[family] if made else self.session.reference(text)
 
@@ -274,7 +275,7 @@ def _expected(session: Session, family: str, pursuit: Pursuit[Model]) -> Referen
 
 def _families(endpoint: Endpoint) -> Iterator[str]:
     for deployment in endpoint.deployments.values():
-        yield re.split("[@:]", deployment.model, maxsplit=1)[0]
+        yield split_reference(deployment.model)[0]
 
 
 def _done(state: State | None) -> bool:
@@ -287,9 +288,12 @@ def _done(state: State | None) -> bool:
 def _left(session: Session, project: Wanted) -> tuple[Key, ...]:
     """Endpoints, monitors and families of the stack that the file does not name; runs are history, not left-overs."""
     provider, watched = session.provider, {name for name, each in project.endpoints.items() if each.monitor}
+    named = {*project.models, *(family for each in project.endpoints.values() for family in _families(each))}
     found = [state.key for state in provider.endpoints.list(session.stack) if state.key.name not in project.endpoints]
-    found += [state.key for state in provider.models.list(session.stack) if state.key.name not in project.models]
-    return (*(key for key in _monitors(session) if _monitored(key) not in watched), *found)
+    found += [state.key for state in provider.models.list(session.stack) if state.key.name not in named]
+    native = [state.key for state in provider.monitors.list(session.stack)] if provider.monitors else []
+    schedules = [key for key in native if key.name not in watched]
+    return (*(key for key in _monitors(session) if _monitored(key) not in watched), *schedules, *found)
 
 
 def _all(session: Session, everything: bool) -> tuple[Key, ...]:
@@ -336,3 +340,5 @@ def _removals(session: Session, keys: Collection[Key]) -> list[Step]:
 def _remove(session: Session, keys: Collection[Key]) -> None:
     for key in keys:
         session.pursue(_absent(session, key))
+        if key.kind == "model":
+            session.pursue(session.absent_content(sidecars.folder(session.stack, key.name)))

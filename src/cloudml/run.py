@@ -34,13 +34,15 @@ class Run:
     """One pursuit of one goal: what it saw first, what it sent, how long it may take.
 
     ``adopt`` takes over what carries no label or another stack's; ``exclusive`` makes it AlreadyExists
-    if another process has made the thing, for whoever must not share it.
+    if another process has made the thing, for whoever must not share it; ``existing`` makes it NotFound if the thing is
+    gone, for whoever only waits and must not make it again.
     """
 
     wait: Wait
     events: Events
     adopt: bool = False
     exclusive: bool = False
+    existing: bool = False
     sent: dict[str, ProviderError | None] = field(default_factory=dict)
     _looked: bool = False
     _first: State | None = None
@@ -54,6 +56,8 @@ class Run:
 
     def saw(self, key: Key, have: State | None) -> None:
         """Remembers the first look; a failure of then that has gone since counts when it comes back."""
+        if self.existing and have is None:
+            raise NotFound(f"{key} is gone: it was deleted meanwhile")
         failing = set(_failures(have))
         if not self._looked:
             if self.exclusive and have is not None:

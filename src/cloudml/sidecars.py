@@ -27,9 +27,14 @@ LOOKED_AT = 1000  # rows of the baseline that decide a column's type
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
 
 
+def folder(stack: str, family: str) -> str:
+    """Where the sidecars of a family lie."""
+    return f"{stack}/models/{family}"
+
+
 def key(stack: str, family: str, digest: str) -> str:
     """Where the sidecar of a version lies."""
-    return f"{stack}/models/{family}/{digest}.json"
+    return f"{folder(stack, family)}/{digest}.json"
 
 
 def build(family: str, digest: str, spec: Model, planned: Model, facts: Mapping[str, Any]) -> bytes:

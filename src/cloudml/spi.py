@@ -306,8 +306,7 @@ class Plugin:
     """What a provider's entry point names; importable without the provider's SDK.
 
     ``connect`` is the only place that imports it. ``classify`` maps a native exception to an error of the tree, or
-    None; ``options`` are the typed provider fields per kind; ``extra`` is the name of the extra that installs the SDK;
-    ``pace`` is the first pause between two looks, in seconds.
+    None; ``options`` are the typed provider fields per kind; ``pace`` is the first pause between two looks, in seconds.
     """
 
     name: str
@@ -316,15 +315,10 @@ class Plugin:
     classify: Callable[[Exception], ProviderError | None]
     capabilities: Mapping[Capability, Yes | No]
     options: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
-    extra: str | None = None
     pace: float = 1.0
-    emulator: str | None = None
 
-
-LABELS = ("cloudml-stack", "cloudml-kind", "cloudml-name", "cloudml-id", "cloudml-hash", "cloudml-prev")
 
 __all__ = [
-    "LABELS",
     "Artifacts",
     "Call",
     "Caller",

@@ -25,6 +25,7 @@ ERRORS: dict[str, Callable[[], ProviderError]] = {
     "5xx": lambda: Unavailable("try again", request_id="r-1"),
     "reset": lambda: AnswerLost("reset"),
     "missing": lambda: NotFound("no such thing"),
+    "hour": lambda: Throttled("slow down", retry_after=3600),
     "bad": lambda: Invalid("no"),
 }
 
@@ -149,3 +150,10 @@ def test_when_something_moves_the_pauses_are_short_again() -> None:
     wait.pause("a job")
     wait.pause("a job", longest=0.5)
     assert slept[-2:] == [1, 0.5]
+
+
+def test_a_provider_that_asks_for_an_hour_is_told_to_the_user_at_once() -> None:
+    desk = Desk(["hour"])
+    with pytest.raises(Throttled):
+        desk.caller.read("Describe", desk.native)
+    assert not desk.slept

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cloudml.capabilities import NEEDS, missing, require
@@ -45,3 +47,10 @@ def test_every_capability_but_one_of_requests_is_needed_by_some_spec() -> None:
     assert set(Capability) - needed == {Capability.ENDPOINTS_PIN}
     assert isinstance(CLOUDS["named"](World()).capabilities[Capability.ENDPOINTS_PIN], Yes)
     assert all(answer.reason for answer in CLOUDS["named"](World()).capabilities.values() if isinstance(answer, No))
+
+
+def test_what_a_provider_does_not_say_it_does_not_do() -> None:
+    plugin = CLOUDS["named"](World())
+    silent = {each: answer for each, answer in plugin.capabilities.items() if each is not Capability.JOBS}
+    with pytest.raises(Unsupported, match="does not say"):
+        require(replace(plugin, capabilities=silent), "job fit", TrainingJob(command="true"))

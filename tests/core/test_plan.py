@@ -14,6 +14,7 @@ from cloudml.artifacts import KIND
 from cloudml.client import Client, connect_plugin
 from cloudml.errors import ConfigError, Conflict, GateFailed, RunFailed, Unsupported
 from cloudml.events import Event, Happened
+from cloudml.goals import stack_name
 from cloudml.handles import register
 from cloudml.specs import Endpoint, Model, Monitor, TrainingJob
 from cloudml.spi import Artifacts, Call, Caller, Later, Provider
@@ -263,3 +264,84 @@ def test_a_run_that_left_no_model_is_not_registered(shop: Shop) -> None:
     with pytest.raises(RunFailed, match="left no model"):
         register(client.session, "fraud", Model.model_validate({"from": f"run:{job.id}"}), facts)
     assert not client.models.list()
+
+
+def test_waiting_for_a_run_that_is_deleted_does_not_start_it_again(shop: Shop) -> None:
+    client = shop.client()
+    job = client.train("daily", command="sleep")
+    waits = iter([None, None])
+
+    def sleep(seconds: float) -> None:
+        shop.world.clock.sleep(seconds)
+        if next(waits, "done") is None:
+            shop.client().jobs.get(job.id).delete()
+
+    waiting = replace(client.session, clock=replace(shop.world.clock, sleep=sleep))
+    with pytest.raises(RunFailed, match="was deleted"):
+        replace(job, session=waiting).wait()
+    assert not client.jobs.list()
+
+
+def test_a_family_that_the_file_names_is_not_pruned(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    names_it = replace(shop.wanted(), models={}, jobs={})
+    assert not planning.plan(shop.client(), names_it, prune=True).changes
+    planning.apply(shop.client(), names_it, prune=True)
+    assert shop.client().models.list()
+    with pytest.raises(ConfigError, match="--prune"):
+        planning.apply(shop.client(), names_it, prune=True, wait=False)
+
+
+def test_a_schedule_goes_with_its_monitor(shop: Shop) -> None:
+    if shop.cloud != "named":  # the only one that has schedules
+        return
+    planning.apply(shop.client(), shop.wanted())
+    endpoint = shop.client().endpoints.get("fraud-api")
+    provider = shop.client().session.provider
+
+    def schedules() -> int:
+        assert provider.monitors is not None
+        return len(list(provider.monitors.list("shop-test")))
+
+    endpoint.monitor(schedule="0 * * * *")
+    assert schedules() == 1
+    endpoint.monitor(drift={"psi": 0.4})
+    assert schedules() == 0
+    endpoint.monitor(schedule="0 * * * *").delete()
+    assert schedules() == 0
+    endpoint.monitor(schedule="0 * * * *")
+    planning.apply(shop.client(), replace(shop.wanted(), endpoints={}), prune=True)
+    assert schedules() == 0
+
+
+def test_a_new_family_knows_nothing_of_one_that_was_deleted(shop: Shop, tmp_path: Path) -> None:
+    models = shop.client().models
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    assert models.register("fraud", str(weights), metrics={"auc": 0.7}).metrics == {"auc": 0.7}
+    models.delete("fraud")
+    assert models.register("fraud", str(weights), metrics={"auc": 0.9}).metrics == {"auc": 0.9}
+
+
+@pytest.mark.parametrize("name", ["No", "My Job", "a" * 33, "x/../y", "double--dash", "line\nbreak"])
+def test_names_that_no_provider_takes_are_refused(shop: Shop, name: str, tmp_path: Path) -> None:
+    client = shop.client()
+    for act in (
+        lambda: client.train(name, command="train"),
+        lambda: client.models.register(name, str(tmp_path)),
+        lambda: client.deploy(name, "fraud"),
+    ):
+        with pytest.raises((ConfigError, Conflict), match="no name"):
+            act()
+    assert shop.world.attempts == 0
+
+
+def test_options_are_checked_from_python_too(shop: Shop) -> None:
+    with pytest.raises(ConfigError, match="no options"):
+        shop.client().train("daily", command="train", options={shop.cloud: {"typo": 1}})
+    shop.client().train("daily", command="train", options={"elsewhere": {"inert": 1}})
+
+
+def test_stacks_do_not_meet() -> None:
+    assert stack_name("fraud", "api-dev") != stack_name("fraud-api", "dev")
+    assert len(stack_name("customer-churn", "production")) == 20

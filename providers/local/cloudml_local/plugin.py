@@ -43,6 +43,5 @@ plugin = Plugin(
     classify=classify,
     capabilities=CAPABILITIES,
     options=OPTIONS,
-    extra=None,
     pace=0.05,
 )
