@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,18 +143,23 @@ class Store:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
         try:
-            db.row_factory = sqlite3.Row
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
-            if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
-                db.execute("PRAGMA journal_mode = WAL")
-                with _transaction(db, "BEGIN IMMEDIATE"):
-                    _migrate(db)
-            yield db
-        finally:
-            db.close()
+            with closing(sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)) as db:
+                self._prepare(db)
+                yield db
+        except sqlite3.OperationalError as error:
+            error.add_note(str(self._path))  # SQLite does not say which file it cannot open or write
+            raise
+
+    @staticmethod
+    def _prepare(db: sqlite3.Connection) -> None:
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+        if db.execute("PRAGMA user_version").fetchone()[0] < SCHEMA_VERSION:
+            db.execute("PRAGMA journal_mode = WAL")
+            with _transaction(db, "BEGIN IMMEDIATE"):
+                _migrate(db)
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -177,7 +182,8 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # a full disk has rolled it back already
+            db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
 

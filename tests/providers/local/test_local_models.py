@@ -11,9 +11,10 @@ import pytest
 from local_things import STACK, TIMEOUT, connected
 
 from cloudml.client import Client
-from cloudml.errors import AlreadyExists, Conflict, NotFound, RunFailed
+from cloudml.errors import AlreadyExists, Conflict, Denied, NotFound, QuotaExceeded, RunFailed, Throttled
 from cloudml.specs import Model
 from cloudml.states import Key
+from cloudml_local.errors import SQLITE, classify
 from cloudml_local.store import SCHEMA, Store
 
 pytestmark = pytest.mark.minimal
@@ -152,3 +153,51 @@ def test_a_registry_of_the_first_schema_is_read_and_written(tmp_path: Path) -> N
     assert store.create_version("sums", request("h2"), {}, "sha256:2") == 2
     assert (store.digest("sums", "h2"), store.digest("sums", "none")) == ("sha256:2", None)
     assert [version.hash for version in Store(path).family("sums").versions] == ["h1", "h2"]
+
+
+def test_a_registry_that_cannot_be_opened_is_named(home: Path) -> None:
+    (home / "registry.db").mkdir(parents=True)
+    with pytest.raises(Denied, match="unable to open") as caught:
+        connected(home).models.list()
+    assert str(home / "registry.db") in (caught.value.hint or "")
+
+
+def test_a_registry_that_is_full_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create_family("sums", "me", {})
+    prepare = Store._prepare
+
+    def limited(db: sqlite3.Connection) -> None:
+        prepare(db)
+        db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+
+    monkeypatch.setattr(Store, "_prepare", staticmethod(limited))
+    with pytest.raises(sqlite3.OperationalError, match="full") as caught:
+        store.create_family("large", "me", {"text": "x" * 100_000})
+    assert isinstance(classify(caught.value), QuotaExceeded)
+    assert [family.name for family in store.families()] == ["sums"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [("BEGIN IMMEDIATE", Throttled), ("CREATE TABLE a (b)", Denied), ("SELECT * FROM nothing", None), ("SELEC", None)],
+)
+def test_what_sqlite_refuses_is_told_apart(tmp_path: Path, statement: str, kind: type[Exception] | None) -> None:
+    path = tmp_path / "some.db"
+    writer = sqlite3.connect(path, isolation_level=None)
+    mode = "ro" if kind is Denied else "rw"
+    other = sqlite3.connect(f"file:{path}?mode={mode}", uri=True, timeout=0)
+    try:
+        if kind is Throttled:
+            writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            other.execute(statement)
+    finally:
+        other.close()
+        writer.close()
+    found = classify(caught.value)
+    assert (type(found) if found else None) is kind
+
+
+def test_the_table_of_sqlites_codes_has_its_numbers() -> None:
+    names = ("PERM", "BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN")
+    assert list(SQLITE) == [getattr(sqlite3, f"SQLITE_{name}") for name in names]
