@@ -38,7 +38,11 @@ RESERVED_ALIASES = frozenset({"default", "latest"})
 RESERVED_ENV = ("AIP_", "SAGEMAKER_", "AZUREML_", "CLOUDML_")
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZES = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+_SIZES = {
+    "": 1,
+    **{unit: 1000**power for power, unit in enumerate("KMGT", 1)},
+    **{f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)},
+}
 
 
 def seconds(value: Any) -> Any:
@@ -50,7 +54,7 @@ def seconds(value: Any) -> Any:
 def size(value: Any) -> Any:
     """``"4Gi"`` as bytes; anything else is left for pydantic to refuse."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?|)B?", value) if isinstance(value, str) else None
-    return int(float(match[1]) * _SIZES[match[2]]) if match and match[2] in _SIZES else value
+    return int(float(match[1]) * _SIZES[match[2]]) if match else value
 
 
 def _free(name: str) -> str:
@@ -181,6 +185,9 @@ SHARED = ("env", "image", "resources", "scale", "spot")
 
 
 def _with_defaults(deployment: Any, shared: Mapping[str, Any]) -> Any:
+    """The deployment, a map or a spec, with what it does not say itself."""
+    if isinstance(deployment, Deployment):
+        deployment = deployment.model_dump(by_alias=True, exclude_unset=True)
     return {**shared, **deployment} if isinstance(deployment, Mapping) else deployment
 
 
@@ -266,7 +273,7 @@ def document(spec: BaseModel, leave_out: frozenset[str] = frozenset()) -> dict[s
 
 # What can change without replacing what runs: it is compared field by field, never by hash.
 MUTABLE: Mapping[type[BaseModel], frozenset[str]] = {
-    Model: frozenset({"alias", "approval", "labels", "gates", "description"}),
+    Model: frozenset({"alias", "approval", "labels", "gates"}),
     Deployment: frozenset({"scale", "labels"}),
     Endpoint: frozenset({"traffic", "mirror", "monitor", "labels", "deployments"}),
     TrainingJob: frozenset({"labels"}),

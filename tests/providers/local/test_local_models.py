@@ -201,3 +201,14 @@ def test_what_sqlite_refuses_is_told_apart(tmp_path: Path, statement: str, kind:
 def test_the_table_of_sqlites_codes_has_its_numbers() -> None:
     names = ("PERM", "BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN")
     assert list(SQLITE) == [getattr(sqlite3, f"SQLITE_{name}") for name in names]
+
+
+def test_a_changed_description_is_a_new_version(client: Client, model: Write) -> None:
+    folder = model()
+    first = client.models.register("sums", folder, description="of spring")
+    again = client.models.register("sums", folder, description="of autumn")
+    assert (first.version, again.version) == ("1", "2")
+    assert client.models.alias("sums", "champion", "2").version == "2"
+    state = client.session.provider.models.observe(Key("model", "sums", STACK), None)
+    assert state is not None
+    assert [part.facts["description"] for part in state.of("version")] == ["of spring", "of autumn"]
