@@ -16,6 +16,7 @@ from cloudml.errors import ConfigError
 
 Write = Callable[..., Path]
 TRAIN = "    resources: {cpu: 2, memory: 4Gi}"
+FROM = WHOLE[WHOLE.index("from: jobs.train") : WHOLE.index("    alias: champion")]
 
 # What is replaced in the whole example, by what; then the place of the error, what it says, and its hint.
 WRONG = [
@@ -61,7 +62,8 @@ WRONG = [
     (TRAIN, "    options: {loca: {}}", "9:15", "unknown provider 'loca'", "did you mean 'local'?"),
     ("jobs.train\n", "jobs.trian\n", "12:11", "there is no 'jobs.trian' in this file", "did you mean 'jobs.train'?"),
     ("jobs.train\n", "train\n", "12:11", "there is no 'train' in this file", "did you mean 'jobs.train'?"),
-    ("from: jobs.train", "path: modle/", "12:11", "models.fraud.path: there is no 'modle/'", "did you mean 'model'?"),
+    (FROM, "path: modle/\n", "12:11", "models.fraud.path: there is no 'modle/'", "did you mean 'model'?"),
+    ("from: jobs.train", "path: model", "15:5", "a model from 'path' has no metrics", "metrics={…}"),
     ("samples/one.json", "samples/on.json", "13:19", "there is no 'samples/on.json'", "'samples/one.json'?"),
     ("target:", "traget:", "14:38", "unknown key 'traget' in models.fraud.baseline", "did you mean 'target'?"),
     ("auc >= 0.90", "auc is high", "15:13", "models.fraud.gates[0]: 'auc is high' is not", "'auc >= 0.90'"),

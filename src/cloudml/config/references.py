@@ -46,6 +46,7 @@ class References:
 
     def model(self, name: str, node: Node) -> Node:
         self._origin(name, node.get("from"))
+        self._gates(name, node)
         return self._files(node, ("models", name), [("path",), ("sample_input",), ("baseline", "data")])
 
     def endpoint(self, name: str, node: Node) -> Node:
@@ -86,6 +87,16 @@ class References:
                 f"models.{name}.from: there is no {found.value!r} in this file",
                 found.at,
                 did_you_mean(found.value, jobs) or "write jobs.NAME, a job of this file",
+            )
+
+    def _gates(self, name: str, node: Node) -> None:
+        """Gates ask for metrics, and a folder of a file has none: such a model could never be applied."""
+        gates, path, job = (node.get(field) for field in ("gates", "path", "from"))
+        if gates is not None and gates.items and path is not None and job is None:
+            self._problems.add(
+                f"models.{name}.gates: a model from 'path' has no metrics for its gates",
+                gates.key or gates.at,
+                "take it 'from' a job, or register it in Python: cloud.models.register(…, metrics={…}, gates=[…])",
             )
 
     def _version(self, name: str, found: Node) -> None:
