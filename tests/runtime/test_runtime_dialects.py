@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import random
+import sys
 from typing import Any
 
 import pytest
@@ -10,13 +14,13 @@ import pytest
 pytest.importorskip("orjson")
 
 from cloudml.runtime import dialects
-from cloudml.runtime.rows import Features, Lists, Numbers, Refused
+from cloudml.runtime.rows import Features, Lists, Numbers, Query, Refused
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
 TENSOR = {"name": "x", "shape": [2, 2], "datatype": "FP64", "data": [1.0, 2.0, 3.0, 4.0]}
 
 
-def read(body: Any, kind: bytes | None = b"application/json", only_tensors: bool = False) -> dialects.Query:
+def read(body: Any, kind: bytes | None = b"application/json", only_tensors: bool = False) -> Query:
     return dialects.read(body if isinstance(body, bytes) else json.dumps(body).encode(), kind, only_tensors)
 
 
@@ -34,6 +38,10 @@ def rows_of(body: Any, features: Features, kind: bytes | None = b"application/js
         {"instances": ROWS},
         {"inputs": ROWS},
         {"data": ROWS},
+        {"input_data": ROWS},
+        {"data": {"columns": ["b", "a"], "index": [0, 1], "data": [[2.0, 1.0], [4.0, 3.0]]}},
+        {"input_data": {"columns": ["b", "a"], "index": [0, 1], "data": [[2.0, 1.0], [4.0, 3.0]]}},
+        {"input_data": [{"b": 2.0, "a": 1.0}, {"a": 3.0, "b": 4.0}], "params": {"method": "predict"}},
         {"inputs": {"a": [1.0, 3.0], "b": [2.0, 4.0]}},
         {"dataframe_split": {"columns": ["a", "b"], "data": ROWS}},
         {"dataframe_split": {"columns": ["b", "a"], "data": [[2.0, 1.0], [4.0, 3.0]]}},
@@ -62,6 +70,109 @@ def test_csv_keeps_text_where_the_signature_wants_text() -> None:
     features = Features(2, ("zip", "n"), frozenset({0}))
     assert rows_of(b"zip,n\n007,1\n,\n", features, b"text/csv") == [["007", 1.0], [None, None]]
     assert rows_of(b"n,zip\n", features, b"text/csv") == []
+
+
+@pytest.mark.parametrize("kind", [b"application/jsonlines", b"application/x-ndjson; charset=utf-8"])
+@pytest.mark.parametrize("text", [b"[1,2]\n[3,4]", b'{"b":2,"a":1}\r\n\r\n{"a":3,"b":4}\r\n'])
+def test_json_lines(text: bytes, kind: bytes) -> None:
+    assert rows_of(text, Features(2, ("a", "b")), kind) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [(b"\n \n", "the body is empty"), (b"[1]\n\n[2,\n", "line 3 of the body"), (b"[1],[2]", "line 1 of the body")],
+)
+def test_wrong_json_lines(text: bytes, says: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read(text, b"application/jsonlines")
+    assert (refused.value.status, says in refused.value.message) == (400, True)
+
+
+def test_json_lines_with_a_text_are_not_plain() -> None:
+    assert read(b"[1]\n[2]", b"application/jsonlines").plain
+    assert not read(b'[1]\n["2"]', b"application/jsonlines").plain
+
+
+def parquet(table: Any) -> bytes:
+    file = io.BytesIO()
+    pytest.importorskip("pyarrow.parquet").write_table(table, file)
+    return file.getvalue()
+
+
+def test_parquet_by_the_names_of_its_columns() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    body = parquet(arrow.table({"b": [2.0, 4.0], "a": [1.0, 3.0]}))
+    assert rows_of(body, Features(2, ("a", "b")), dialects.PARQUET) == ROWS
+    texts = parquet(arrow.table({"a": ["x", None, "x"], "b": [1, None, 3]}))
+    features = Features(2, ("a", "b"), frozenset({0}))
+    assert rows_of(texts, features, dialects.PARQUET) == [["x", 1], [None, None], ["x", 3]]
+    lists = parquet(arrow.table({"a": [[1], None], "b": [{"x": 1}, {"x": 2}]}))
+    assert read(lists, dialects.PARQUET).rows == [[[1], {"x": 1}], [None, {"x": 2}]]
+    with pytest.raises(Refused, match="the request has no feature 'c'"):
+        rows_of(body, Features(3, ("a", "b", "c")), dialects.PARQUET)
+
+
+def test_parquet_of_pandas_comes_without_its_index() -> None:
+    pytest.importorskip("pyarrow")
+    frame = pytest.importorskip("pandas").DataFrame({"a": [1.0, 3.0], "b": [2.0, 4.0]}, index=["x", "y"])
+    assert rows_of(frame.to_parquet(), Features(2, ("a", "b")), dialects.PARQUET) == ROWS
+
+
+@pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1" + b"\0" * 40 + b"PAR1", b"1,2\n3,4\n"])
+def test_what_is_not_parquet_is_400(body: bytes) -> None:
+    pytest.importorskip("pyarrow")
+    with pytest.raises(Refused, match="the body is not Parquet"):
+        read(body, dialects.PARQUET)
+
+
+def test_any_broken_parquet_file_is_refused_or_read() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"a": ["x\u00e9", None, "zz"], "b": [1.0, None, 3.0], "c": [[1], [2], None]})
+    file = io.BytesIO()
+    pytest.importorskip("pyarrow.parquet").write_table(table, file, compression="none")
+    chance = random.Random(1)
+    for _ in range(1000):
+        body = bytearray(file.getvalue())
+        for _ in range(chance.randint(1, 4)):
+            body[chance.randrange(len(body))] = chance.randrange(256)
+        with contextlib.suppress(Refused):
+            read(bytes(body), dialects.PARQUET)
+
+
+def test_a_short_parquet_file_cannot_fill_the_memory() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    column = arrow.array([1.0]).take(arrow.array([0] * 1000))
+    many = arrow.chunked_array([column] * 10_001)
+    body = parquet(arrow.table({"a": many}))
+    assert len(body) < 1 << 20
+    with pytest.raises(Refused) as refused:
+        read(body, dialects.PARQUET)
+    assert refused.value.status == 413
+    long = "x" * 10_000
+    query = read(parquet(arrow.table({"a": [long] * 20_000})), dialects.PARQUET)
+    assert len({id(row[0]) for row in query.rows}) == 1
+
+
+def test_parquet_without_pyarrow_is_415(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(Refused, match="pyarrow is not installed") as refused:
+        read(b"PAR1", dialects.PARQUET)
+    assert refused.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "body"),
+    [
+        (b"application/jsonlines", b"application/jsonlines", b'[0.5,1]\n"a"\n'),
+        (b"application/x-ndjson;q=1, application/json", b"application/x-ndjson", b'[0.5,1]\n"a"\n'),
+        (b"image/png, Text/CSV; charset=utf-8", b"text/csv", b"0.5,1\na\n"),
+        (b"application/json, text/csv", dialects.JSON, b'{"predictions":[[0.5,1],"a"]}'),
+        (b"*/*, text/csv", dialects.JSON, b'{"predictions":[[0.5,1],"a"]}'),
+        (b"image/png", dialects.JSON, b'{"predictions":[[0.5,1],"a"]}'),
+    ],
+)
+def test_the_reply_is_what_was_asked_for(accept: bytes, kind: bytes, body: bytes) -> None:
+    assert dialects.write(read(ROWS), [[0.5, 1], "a"], accept, "m", None) == (kind, body)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,27 @@ def test_every_route_of_the_document_is_answered_as_it_says(server: Served) -> N
     assert len(set(identifiers)) == len(identifiers)
 
 
+def test_json_lines_both_ways(server: Served) -> None:
+    lines = b'{"amount": 2, "n": 1, "k": 0}\n[-2, 1, 0]\n'
+    headers = {"content-type": "application/jsonlines", "accept": "application/jsonlines"}
+    status, answered, body = server.call("POST", "/invocations", lines, headers)
+    assert (status, answered["content-type"], body) == (200, "application/jsonlines", b"1\n0\n")
+
+
+def test_every_envelope_on_every_predict_route(server: Served) -> None:
+    records = [{"amount": 2.0, "n": 1, "k": 0}, {"k": 0, "n": 1, "amount": -2.0}]
+    bodies = (
+        ROWS,
+        {"instances": ROWS},
+        {"dataframe_records": records},
+        {"inputs": {"k": [0, 0], "amount": [2.0, -2.0], "n": [1, 1]}},
+        {"input_data": {"columns": ["amount", "n", "k"], "index": [0, 1], "data": ROWS}},
+    )
+    for path in ("/invocations", "/score", "/v1/models/fraud:predict"):
+        for body in bodies:
+            assert server.predict(body, path) == (200, {"predictions": [1, 0]})
+
+
 def test_one_path_for_health_and_predictions(echo: Path, tmp_path: Path) -> None:
     served = Served(echo, tmp_path, AIP_HEALTH_ROUTE="/same", AIP_PREDICT_ROUTE="/same")
     try:

@@ -16,11 +16,10 @@ from cloudml.runtime import describing, dialects
 from cloudml.runtime.batching import Batcher, Outcome, Work
 from cloudml.runtime.capture import Capture, Record
 from cloudml.runtime.describing import Names
-from cloudml.runtime.dialects import Query
 from cloudml.runtime.flavors import LoadedModel
 from cloudml.runtime.http import Exchange, Limits
 from cloudml.runtime.metrics import Metrics
-from cloudml.runtime.rows import Refused
+from cloudml.runtime.rows import Query, Refused
 
 RETRY = b"retry-after: 1\r\n"
 PLAIN = b"text/plain; charset=utf-8"

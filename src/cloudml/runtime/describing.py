@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Any
 
 from cloudml.runtime import dialects
@@ -97,6 +98,7 @@ def openapi(model: LoadedModel, names: Names, predict: Iterable[str], health: It
 
 def _predict(path: str, model: LoadedModel) -> Json:
     text: Json = {"schema": {"type": "string"}}
+    binary: Json = {dialects.PARQUET.decode(): {"schema": {"type": "string", "format": "binary"}}}
     return {
         "operationId": "predict" + _identifier(path),
         "summary": f"Predictions of a model of flavor {model.flavor}",
@@ -105,6 +107,7 @@ def _predict(path: str, model: LoadedModel) -> Json:
             "content": {
                 dialects.JSON.decode(): {"schema": _ref("Request")},
                 **{kind.decode(): text for kind in (dialects.CSV, dialects.JSON_LINES)},
+                **(binary if find_spec("pyarrow") else {}),
             },
         },
         "responses": {

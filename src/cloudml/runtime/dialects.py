@@ -1,41 +1,39 @@
-"""Bodies in and out: JSON in its five envelopes, a bare list, Open Inference Protocol v2, and CSV."""
+"""Bodies in and out: JSON in its six envelopes, a bare list, Open Inference Protocol v2, and what ``tables`` reads."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from cloudml.runtime.rows import Refused
+from cloudml.runtime import tables
+from cloudml.runtime.rows import Query, Refused
+from cloudml.runtime.tables import OPTIONS
 
 JSON, CSV, TEXT = b"application/json", b"text/csv", b"text/plain; version=0.0.4; charset=utf-8"
 JSON_LINES, PARQUET = b"application/jsonlines", b"application/vnd.apache.parquet"
-OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 TENSOR = frozenset({"name", "shape", "datatype", "data"})
 DATATYPES = frozenset(
     "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BYTES".split()  # noqa: SIM905
 )
 
 
-@dataclass(slots=True)
-class Query:
-    """One request's rows. ``columns`` names the values of list rows; ``plain``: surely no value is a string;
-    ``cells``: all are strings, for CSV tells no types."""
-
-    rows: list[Any]
-    columns: Sequence[str] | None = None
-    plain: bool = False
-    cells: bool = False
-    method: str = "predict"
-    tensors: bool = False
-    id: str | None = None
-
-
 Columns = Sequence[str] | None
+LINES = (
+    JSON_LINES,
+    *(b"application/" + name for name in (b"jsonl", b"json-lines", b"x-jsonlines", b"ndjson", b"x-ndjson")),
+)
+READERS: Mapping[bytes, Callable[[bytes], Query]] = {
+    CSV: tables.read_csv,
+    **dict.fromkeys(LINES, tables.read_json_lines),
+    PARQUET: tables.read_parquet,
+    b"application/x-parquet": tables.read_parquet,
+}
+WRITERS: Mapping[bytes, Callable[[list[Any]], bytes]] = {
+    CSV: tables.write_csv,
+    **dict.fromkeys(LINES, tables.write_json_lines),
+}
 
 
 def read(body: bytes, content_type: bytes | None, only_tensors: bool = False) -> Query:
@@ -43,11 +41,12 @@ def read(body: bytes, content_type: bytes | None, only_tensors: bool = False) ->
     kind = content_type.partition(b";")[0].strip().lower() if content_type else JSON
     if kind == JSON or kind.endswith(b"+json"):
         return _json(body, only_tensors)
-    if kind == CSV and not only_tensors:
-        return _csv(body)
-    raise Refused(
-        f"content-type {kind.decode('latin-1')[:80]!r} is not read here; send application/json or text/csv", 415
-    )
+    reader = READERS.get(kind)
+    if reader is None or only_tensors:
+        known = [JSON] if only_tensors else [JSON, CSV, JSON_LINES, PARQUET]
+        named = b", ".join(known).decode()
+        raise Refused(f"content-type {kind.decode('latin-1')[:80]!r} is not read here; send one of {named}", 415)
+    return reader(body)
 
 
 def _json(body: bytes, only_tensors: bool) -> Query:
@@ -140,6 +139,7 @@ ENVELOPES: Mapping[str, Callable[[Any, str], tuple[list[Any], Columns]]] = {
     "dataframe_split": _split,
     "dataframe_records": _records,
     "data": _data,
+    "input_data": _data,
 }
 WANTED = ", ".join(ENVELOPES)
 
@@ -189,35 +189,24 @@ def _tensor(tensor: Mapping[str, Any]) -> tuple[str, list[int], list[Any]]:
     return name, shape, flat
 
 
-def _csv(body: bytes) -> Query:
-    try:
-        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Refused(f"the body is not CSV: {error}") from None
-    if not lines:
-        raise Refused("the body is empty")
-    # a first line without any number is a header where the second has one
-    header = len(lines) > 1 and not any(map(_number, lines[0])) and any(map(_number, lines[1]))
-    return Query(lines[1:], [cell.strip() for cell in lines[0]], cells=True) if header else Query(lines, cells=True)
-
-
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def write(
     query: Query, outputs: list[Any], accept: bytes | None, model: str, version: str | None
 ) -> tuple[bytes, bytes]:
     """The answer's content type and body, in the dialect of the request. Raises TypeError when it cannot be written."""
     if query.tensors:
         return JSON, orjson.dumps(_tensor_reply(query, outputs, model, version), option=OPTIONS)
-    if accept is not None and accept.partition(b";")[0].strip().lower() == CSV:
-        return CSV, _table(outputs)
+    kind = _wanted(accept)
+    if kind in WRITERS:
+        return kind, WRITERS[kind](outputs)
     return JSON, orjson.dumps({"predictions": outputs}, option=OPTIONS)
+
+
+def _wanted(accept: bytes | None) -> bytes:
+    """The first type in the client's list that can be written; JSON if there is none."""
+    if accept is None or accept == b"*/*":
+        return JSON
+    kinds = (part.partition(b";")[0].strip().lower() for part in accept.split(b","))
+    return next((kind for kind in kinds if kind in WRITERS or kind in (JSON, b"*/*", b"application/*")), JSON)
 
 
 def error(message: str) -> bytes:
@@ -244,11 +233,3 @@ def _datatype(flat: list[Any]) -> str:
         if kinds == {kind}:
             return datatype
     return "FP64" if kinds <= {int, float} else "BYTES"
-
-
-def _table(outputs: list[Any]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for output in outputs:
-        writer.writerow(output if isinstance(output, (list, tuple)) else [output])
-    return text.getvalue().encode()

@@ -25,6 +25,20 @@ class Refused(Exception):
         self.status = status
 
 
+@dataclass(slots=True)
+class Query:
+    """One request's rows. ``columns`` names the values of list rows; ``plain``: surely no value is a string;
+    ``cells``: all are strings, for CSV tells no types."""
+
+    rows: list[Any]
+    columns: Sequence[str] | None = None
+    plain: bool = False
+    cells: bool = False
+    method: str = "predict"
+    tensors: bool = False
+    id: str | None = None
+
+
 @dataclass(frozen=True)
 class Features:
     """What one row holds. ``width`` None: rows are taken as they come. ``texts`` None: values of any scalar type."""
