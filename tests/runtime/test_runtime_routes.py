@@ -42,6 +42,7 @@ def server(linear: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         CLOUDML_MODEL_NAME="fraud",
         CLOUDML_MODEL_VERSION="3",
         CLOUDML_DEPLOYMENT="blue",
+        CLOUDML_CAPTURE_DIR=str(folder / "captured"),
         CLOUDML_SIGNATURE=str(folder / "signature.json"),
         AIP_HEALTH_ROUTE=DEPLOYED,
         AIP_PREDICT_ROUTE=DEPLOYED + ":predict",
@@ -140,6 +141,40 @@ def test_every_envelope_on_every_predict_route(server: Served) -> None:
     for path in ("/invocations", "/score", "/v1/models/fraud:predict"):
         for body in bodies:
             assert server.predict(body, path) == (200, {"predictions": [1, 0]})
+
+
+CUSTOM, AZURE = "x-amzn-sagemaker-custom-attributes", "x-ms-client-request-id"
+
+
+def test_what_goes_back_with_an_answer(server: Served) -> None:
+    def answered(given: dict[str, str], body: object = ROWS) -> dict[str, str]:
+        return server.call("POST", "/invocations", body, given)[1]
+
+    assert answered({CUSTOM: "trace=1; c=d"})[CUSTOM] == "trace=1; c=d"
+    assert answered({CUSTOM: "of a mistake"}, b"{")[CUSTOM] == "of a mistake"
+    assert CUSTOM not in answered({})
+    assert CUSTOM not in answered({CUSTOM: "x" * 1025})
+    assert CUSTOM not in answered({CUSTOM: "caf\u00e9"})
+    assert answered({"azureml-model-deployment": "green"})["azureml-model-deployment"] == "blue"
+    assert "azureml-model-deployment" not in answered({})
+    found = answered({AZURE: "of-azure"})
+    assert (found[AZURE], found["x-request-id"]) == ("of-azure", "of-azure")
+    assert answered({AZURE: "third", "x-amzn-sagemaker-inference-id": "second"})["x-request-id"] == "second"
+    both = answered({"x-amzn-sagemaker-inference-id": "second", "x-request-id": "x" * 129})
+    assert both["x-request-id"] == "second"
+
+
+@pytest.mark.parametrize("header", ["x-request-id", "x-amzn-sagemaker-inference-id", AZURE])
+def test_the_id_of_a_request_is_that_of_its_record(server: Served, header: str) -> None:
+    name = f"captured-{header}"
+    assert server.call("POST", "/invocations", ROWS, {header: name})[0] == 200
+
+    def ids() -> list[str]:
+        files = (server.log.parent / "captured").glob("*.jsonl")
+        return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
+
+    until(lambda: name in ids())
+    assert ids().count(name) == 1
 
 
 def test_one_path_for_health_and_predictions(echo: Path, tmp_path: Path) -> None:

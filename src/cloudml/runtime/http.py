@@ -19,11 +19,9 @@ from typing import Any
 
 import httptools
 
-from cloudml.runtime import dialects
+from cloudml.runtime import dialects, request_context
 
-KEPT = frozenset(
-    b"content-type accept expect content-length transfer-encoding x-request-id x-amzn-sagemaker-inference-id".split()
-)
+KEPT = request_context.KNOWN.union(b"content-type accept expect content-length transfer-encoding".split())
 PIPELINED = 32  # requests of one connection under way, beyond which it is not read
 LINGER = 2.0  # seconds that a refused connection is drained, so that its answer is not lost in a reset
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -44,7 +42,7 @@ class Exchange:
     """One request and its answer. ``route`` is the class under which it is counted."""
 
     __slots__ = (
-        "answered", "body", "chunks", "connection", "headers", "id", "keep", "method", "reply", "route", "size",
+        "answered", "body", "chunks", "connection", "echo", "headers", "id", "keep", "method", "reply", "route", "size",
         "started", "target",
     )  # fmt: skip
 
@@ -58,6 +56,7 @@ class Exchange:
         self.size = 0
         self.keep = False
         self.id = b""
+        self.echo = b""
         self.route = "other"
         self.started = 0.0
         self.answered = False
@@ -77,6 +76,7 @@ class Exchange:
             b"\r\nx-request-id: ",
             self.id,
             server.date,
+            self.echo,
             extra,
             b"\r\n" if keep else b"connection: close\r\n\r\n",
             b"" if self.method == b"HEAD" else body,
@@ -106,10 +106,15 @@ class Server:
     """What the connections of one process share. ``received`` gets each request that is complete."""
 
     def __init__(
-        self, received: Callable[[Exchange], None], counted: Callable[[str, int, float], None], limits: Limits
+        self,
+        received: Callable[[Exchange], None],
+        counted: Callable[[str, int, float], None],
+        limits: Limits,
+        deployment: str | None = None,
     ) -> None:
         self.received = received
         self.limits = limits
+        self.deployment = deployment
         self.draining = False
         self.connections: set[Connection] = set()
         self.now = 0.0
@@ -124,12 +129,11 @@ class Server:
     def answered(self, exchange: Exchange, status: int) -> None:
         self._counted(exchange.route, status, perf_counter() - exchange.started if exchange.started else 0.0)
 
-    def request_id(self, headers: dict[bytes, bytes]) -> bytes:
-        """The client's own, if it is one that can be sent back, or a new one."""
-        given = headers.get(b"x-request-id") or headers.get(b"x-amzn-sagemaker-inference-id")
-        if given and len(given) <= 128 and given.isascii() and given.decode().isprintable():
-            return given
-        return f"{self._prefix}-{next(self._numbers):x}".encode()
+    def identify(self, exchange: Exchange) -> None:
+        """Give it the client's own id, or a new one, and what of its headers goes back."""
+        headers = exchange.headers
+        exchange.id = request_context.given_id(headers) or f"{self._prefix}-{next(self._numbers):x}".encode()
+        exchange.echo = request_context.returned(headers, self.deployment)
 
     def tick(self, loop: asyncio.AbstractEventLoop, every: float = 0.25) -> None:
         """Keep the clock and end what is overdue; one timer for all connections."""
@@ -248,7 +252,7 @@ class Connection(asyncio.Protocol):
             return
         self._in_head = False
         exchange.method = self._parser.get_method()
-        exchange.id = self.server.request_id(exchange.headers)
+        self.server.identify(exchange)
         limits = self.server.limits
         length = exchange.headers.get(b"content-length", b"0")
         if self._head > limits.head:
@@ -325,7 +329,8 @@ class Connection(asyncio.Protocol):
         exchange = self._current or Exchange(self)
         self._current = None
         self._refused = True
-        exchange.id = exchange.id or self.server.request_id(exchange.headers)
+        if not exchange.id:
+            self.server.identify(exchange)
         self._queue.append(exchange)
         exchange.error(status, message)
 

@@ -173,7 +173,9 @@ class Life:
         self._application = Application(
             chosen.names, self._metrics, self._capture, chosen.redact, chosen.limits, chosen.asked
         )
-        self._server = Server(self._application.received, self._metrics.answered, chosen.limits)
+        self._server = Server(
+            self._application.received, self._metrics.answered, chosen.limits, chosen.names.deployment
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
         self.stuck = False
