@@ -9,7 +9,12 @@ import pytest
 import yaml
 from cli_shell import Shell
 
+from cloudml import plugins
 from cloudml.cli import COMMANDS
+from cloudml.client import connect_plugin
+from cloudml.specs import Model
+
+STACK = "shop-dev"
 
 
 def test_validate_names_what_is_in_the_file(one_shell: Shell) -> None:
@@ -109,7 +114,29 @@ def test_models(shell: Shell) -> None:
     assert len(shell.json("models", "list", "fraud")["versions"]) == 2
     assert re.match(r"NAME +VERSIONS +ALIASES +STACK\nfraud +2 ", shell.ok("models", "list"))
     assert shell("models", "get", "fraud@chmpion").exit_code == 5
+
+
+def test_a_family_is_removed_whole_and_nothing_else_is(shell: Shell) -> None:
+    shell.ok("apply", "-q")
+    for name in ("fraud:1", "fraud@champion"):
+        refused = shell("models", "delete", name)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert f"'{name}' is a version, and only a whole family can be removed" in refused.stderr
+    assert shell("models", "delete", "frod").exit_code == 5
+    assert shell.ok("models", "list", "-o", "name") == "fraud\n"
+    assert shell.json("models", "delete", "fraud")["removed"] == [{"kind": "model", "name": "fraud", "stack": STACK}]
+    assert shell.ok("models", "list") == ""
+    shell.ok("models", "register", "fraud", "model/weights")
     assert shell.ok("models", "delete", "fraud") == "removed model fraud\n"
+
+
+def test_a_family_that_was_left_without_versions_can_be_removed(one_shell: Shell) -> None:
+    session = connect_plugin(plugins.load(one_shell.provider), STACK, clock=one_shell.clock).session
+    wanted = session.model("fraud", Model(path="model"))
+    session.provider.models.send(session.preview(wanted)[-1].calls[0])  # and then it was killed
+    assert one_shell.json("models", "list", "fraud")["versions"] == []
+    assert one_shell.ok("models", "delete", "fraud") == "removed model fraud\n"
+    assert one_shell.ok("models", "list") == ""
 
 
 def test_a_second_deployment_and_back(shell: Shell) -> None:
@@ -139,6 +166,26 @@ def test_an_endpoint_of_the_file_with_another_model(one_shell: Shell) -> None:
     assert one_shell.json("endpoints", "get", "fraud-api")["spec"] != endpoint["spec"]
     assert one_shell("deploy", "other-api").exit_code == 2
     assert one_shell.json("deploy", "other-api", "fraud:1")["name"] == "other-api"
+
+
+def test_no_option_of_deploy_is_dropped(one_shell: Shell) -> None:
+    one_shell.ok("apply", "-q")
+    one_shell.ok("models", "register", "fraud", "model/weights")
+    sent = len(one_shell.world.log)
+    even, green = ("--traffic", "blue=50", "--traffic", "green=50"), ("fraud:2", "--deployment", "green")
+    for arguments, code, says in [
+        (("fraud:2", *even), 3, "traffic names 'green', which is not one of the deployments"),
+        ((*green, "--capture", "0.5"), 2, "--capture does not go with --deployment"),
+        ((*green, "--no-wait"), 2, "--no-wait does not go with --deployment"),
+        ((*even, "--capture", "0"), 2, "--capture does not go with --traffic without MODEL"),
+        ((*even, "--no-wait"), 2, "--no-wait does not go with --traffic without MODEL"),
+        (("--deployment", "green"), 2, "--deployment needs MODEL"),
+    ]:
+        refused = one_shell("deploy", "fraud-api", *arguments)
+        assert (refused.exit_code, refused.stdout) == (code, ""), arguments
+        assert says in refused.stderr
+    assert len(one_shell.world.log) == sent
+    assert "TRAFFIC  blue 100 %" in one_shell.ok("deploy", "fraud-api", "fraud:2", "--traffic", "blue=100")
 
 
 def test_drift_is_reported_and_fails_only_when_asked(one_shell: Shell) -> None:

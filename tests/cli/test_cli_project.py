@@ -168,6 +168,9 @@ def test_names_of_what_is_there_are_completed(one_shell: Shell) -> None:
     assert completed(one_shell, "cloudml mod") == ["models"]
     assert completed(one_shell, "cloudml predict fr") == ["fraud-api"]
     assert completed(one_shell, "cloudml deploy fraud-api fr") == ["fraud", "fraud:1", "fraud@champion"]
+    for command in ("list", "alias", "register", "delete"):
+        assert completed(one_shell, f"cloudml models {command} fr") == ["fraud"], command
+    assert completed(one_shell, "cloudml models approve fr") == ["fraud", "fraud:1", "fraud@champion"]
     assert completed(one_shell, "cloudml train tr") == ["train"]
     assert completed(one_shell, "cloudml jobs logs shop-")[0].startswith("shop-train-")
     one_shell.edit("version: 1", "version: 2")
@@ -242,7 +245,7 @@ def test_a_version_says_what_it_was_made_from(shell: Shell) -> None:
     assert made["lineage"]["command"] == "train --lr 0.0003"
     assert [each["name"] for each in made["inputs"]] == ["x"]
     assert re.search(r"\n  params +depth=3\n", shell.ok("models", "get", "fraud:1"))
-    assert [each["version"] for each in shell.json("models", "versions", "fraud")["versions"]] == ["1"]
+    assert [each["version"] for each in shell.json("models", "list", "fraud")["versions"]] == ["1"]
     refused = shell("models", "approve", "fraud:1")
     assert refused.exit_code == 8, "these clouds cannot"
     assert shell("models", "approve", "fraud:9").exit_code == 5

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from cloudml.cli import options
-from cloudml.cli.documents import version_document
-from cloudml.cli.names import families
+from cloudml.cli.names import families, references
 from cloudml.cli.options import Run
 
 
@@ -22,7 +21,7 @@ def models() -> None:
 @click.option("--all-stacks", is_flag=True, help="Of every project and environment.")
 @options.command
 def listing(run: Run, family: str | None, all_stacks: bool) -> None:
-    """List families, or the versions of FAMILY."""
+    """List the families, or every version of FAMILY."""
     client = run.client()
     if family is None:
         run.out.states("models", client.models.list(all_stacks))
@@ -31,15 +30,7 @@ def listing(run: Run, family: str | None, all_stacks: bool) -> None:
 
 
 @models.command()
-@click.argument("family", shell_complete=families)
-@options.command
-def versions(run: Run, family: str) -> None:
-    """List the versions of FAMILY."""
-    run.out.versions(run.client().models.versions(family))
-
-
-@models.command()
-@click.argument("model", shell_complete=families)
+@click.argument("model", shell_complete=references)
 @options.command
 def approve(run: Run, model: str) -> None:
     """Let a version be used: family:version or family@alias."""
@@ -47,7 +38,7 @@ def approve(run: Run, model: str) -> None:
 
 
 @models.command()
-@click.argument("model", shell_complete=families)
+@click.argument("model", shell_complete=references)
 @options.command
 def reject(run: Run, model: str) -> None:
     """Say that a version must not be used."""
@@ -55,7 +46,7 @@ def reject(run: Run, model: str) -> None:
 
 
 @models.command()
-@click.argument("model", shell_complete=families)
+@click.argument("model", shell_complete=references)
 @options.command
 def pending(run: Run, model: str) -> None:
     """Say that a version waits for a judgement."""
@@ -63,7 +54,7 @@ def pending(run: Run, model: str) -> None:
 
 
 @models.command()
-@click.argument("model", shell_complete=families)
+@click.argument("model", shell_complete=references)
 @options.command
 def get(run: Run, model: str) -> None:
     """Show one version: family, family:version or family@alias."""
@@ -71,7 +62,7 @@ def get(run: Run, model: str) -> None:
 
 
 @models.command()
-@click.argument("family")
+@click.argument("family", shell_complete=families)
 @click.argument("path", type=click.Path(exists=True))
 @click.option("--alias", help="Let this alias name the version.")
 @click.option("--sample-input", type=click.Path(exists=True), help="A JSON file with rows as the model takes them.")
@@ -99,7 +90,11 @@ def alias(run: Run, family: str, alias: str, version: str) -> None:
 @options.command
 def delete(run: Run, family: str) -> None:
     """Remove a family with its versions. What is deployed goes on serving."""
+    from cloudml.states import Key
+
+    if any(mark in family for mark in ":@"):
+        raise click.UsageError(f"{family!r} is a version, and only a whole family can be removed")
     client = run.client()
-    key = client.models.get(family)
+    client.models.versions(family)  # a family that is not there is an error, one without versions is none
     client.models.delete(family)
-    run.out.item(family, {"removed": [version_document(key)]}, f"removed model {family}")
+    run.out.removed([Key("model", family, client.stack)])

@@ -44,6 +44,7 @@ def _run(context: click.Context) -> Run:
 
 
 def _references(run: Run) -> Iterable[str]:
+    """Every way to name a version: family, family:version, family@alias."""
     for state in run.client().models.list():
         name = state.key.name
         yield name
@@ -58,5 +59,6 @@ def _file_jobs(run: Run) -> Iterable[str]:
 
 runs = _completed(lambda run: [state.key.name for state in run.client().jobs.list()])
 endpoint_names = _completed(lambda run: [state.key.name for state in run.client().endpoints.list()])
-families = _completed(_references)
+families = _completed(lambda run: [state.key.name for state in run.client().models.list()])
+references = _completed(_references)
 file_jobs = _completed(_file_jobs)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cloudml.cli import options
-from cloudml.cli.names import endpoint_names, families, file_jobs
+from cloudml.cli.names import endpoint_names, file_jobs, references
 from cloudml.cli.options import Run, pairs
 
 if TYPE_CHECKING:
-    from cloudml.client import Client
     from cloudml.handles import EndpointHandle
     from cloudml.specs import Spec
 
@@ -64,7 +64,7 @@ def _fields(spec: Spec) -> dict[str, Any]:
 
 @click.command()
 @click.argument("name", shell_complete=endpoint_names)
-@click.argument("model", required=False, shell_complete=families)
+@click.argument("model", required=False, shell_complete=references)
 @click.option("--deployment", help="Add or replace this one, behind an endpoint that is there.")
 @click.option("--traffic", multiple=True, metavar="DEPLOYMENT=PERCENT", help="Share the traffic out.")
 @click.option("--capture", type=click.FloatRange(0, 1), help="The share of requests that is kept.")
@@ -82,21 +82,30 @@ def deploy(
     timeout: float | None,
 ) -> None:
     """Deploy endpoint NAME as the file says, or with MODEL (family, family:version or family@alias)."""
-    client, shares = run.client(), _shares(traffic)
-    if deployment is not None and model is not None:
-        endpoint = client.endpoints.get(name).deploy(model, name=deployment, traffic=shares or None, deadline=timeout)
-    elif deployment is not None:
-        raise click.UsageError("--deployment needs MODEL")
+    shares = _shares(traffic)
+    if deployment is not None:
+        if model is None:
+            raise click.UsageError("--deployment needs MODEL")
+        _whole_only("--deployment", capture, wait)
+        there = run.client().endpoints.get(name)
+        endpoint = there.deploy(model, name=deployment, traffic=shares or None, deadline=timeout)
     elif shares and model is None:
-        endpoint = client.endpoints.get(name).shift(shares, deadline=timeout)
+        _whole_only("--traffic without MODEL", capture, wait)
+        endpoint = run.client().endpoints.get(name).shift(shares, deadline=timeout)
     else:
-        endpoint = _deploy_whole(run, client, name, model, capture, wait=wait, deadline=timeout)
+        given = {"capture": capture, "traffic": shares or None}
+        endpoint = _deploy_whole(run, name, model, given, wait=wait, deadline=timeout)
     run.out.state("endpoints", endpoint.state)
 
 
-def _deploy_whole(
-    run: Run, client: Client, name: str, model: str | None, capture: float | None, **waiting: Any
-) -> EndpointHandle:
+def _whole_only(by: str, capture: float | None, wait: bool) -> None:
+    """Refuses what only a deployment of the whole endpoint takes."""
+    for flag, given in (("--capture", capture is not None), ("--no-wait", not wait)):
+        if given:
+            raise click.UsageError(f"{flag} does not go with {by}: it is for deploying the whole endpoint")
+
+
+def _deploy_whole(run: Run, name: str, model: str | None, given: Mapping[str, Any], **waiting: Any) -> EndpointHandle:
     fields: dict[str, Any] = {}
     if run.has_file and name in run.project.endpoints:
         fields = _fields(run.project.endpoints[name])
@@ -106,9 +115,8 @@ def _deploy_whole(
         fields["model"] = model
     else:
         raise click.UsageError(f"the file has no endpoint {name!r}: MODEL says what to deploy")
-    if capture is not None:
-        fields["capture"] = capture
-    return client.deploy(name, **waiting, **fields)
+    fields |= {field: value for field, value in given.items() if value is not None}
+    return run.client().deploy(name, **waiting, **fields)
 
 
 def _with_model(deployments: dict[str, Any], model: str) -> dict[str, Any]:
