@@ -18,7 +18,7 @@ SECONDS = 120  # for one cell
 def execute(folder: Path) -> Any:
     """The notebook as it is after a run in ``folder``, where also everything is that IPython and cloudml write."""
     work = folder / "quickstart"
-    shutil.copytree(NOTEBOOK.parent, work, ignore=shutil.ignore_patterns("*.ipynb", "__pycache__"))
+    shutil.copytree(NOTEBOOK.parent, work, ignore=shutil.ignore_patterns("*.ipynb", "__pycache__", "data"))
     places = {"CLOUDML_HOME": "cloudml", "IPYTHONDIR": "ipython", "JUPYTER_RUNTIME_DIR": "jupyter", "HOME": "home"}
     (folder / "home").mkdir()
     taken = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDML_", "XDG_"))}

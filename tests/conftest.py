@@ -7,6 +7,7 @@ process of pytest may still listen. Processes and files are looked at by the con
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -109,8 +110,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return  # a worker of xdist, which inherits all this
     for kept in Path(tempfile.gettempdir()).glob("cloudml-tests-*"):  # kept by failed sessions, to be read
-        if time.time() - kept.stat().st_mtime > 3600:
-            shutil.rmtree(kept, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another session has just ended
+            if time.time() - kept.stat().st_mtime > 3600:
+                shutil.rmtree(kept, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="cloudml-tests-"))
     (folder / "home").mkdir()
     os.environ |= {MARK: uuid.uuid4().hex, "HOME": str(folder / "home"), "TMPDIR": str(folder)}

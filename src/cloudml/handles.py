@@ -231,10 +231,11 @@ class EndpointHandle:
         """
         frame = hasattr(rows, "columns") and hasattr(rows, "index")
         if frame:
-            body: Any = {"dataframe_split": {"columns": list(rows.columns), "data": rows.to_numpy().tolist()}}
+            cells = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+            body: Any = {"dataframe_split": {"columns": list(rows.columns), "data": cells}}
         else:
             body = {"instances": rows.tolist() if hasattr(rows, "tolist") else rows}
-        answer = self.invoke(json.dumps(body).encode(), deployment=deployment)
+        answer = self.invoke(_json(body), deployment=deployment)
         predictions = json.loads(answer.body)["predictions"]
         return type(rows)({"prediction": predictions}, index=rows.index) if frame else predictions
 
@@ -325,6 +326,37 @@ class EndpointHandle:
         ]
         then = ("endpoint.predict(rows)", "endpoint.monitor().run()", "endpoint.delete()")
         return card(str(self.key), state.phase.value, tint(state.phase), rows, then)
+
+
+def _json(body: Any) -> bytes:
+    """A request's body: NaN and what else is missing as null, NumPy's scalars as numbers, times as text.
+
+    ConfigError for what has no place in JSON.
+    """
+    try:
+        return json.dumps(body, default=_plain, allow_nan=False).encode()
+    except ValueError:  # a NaN somewhere: rare, so looked for only now
+        return json.dumps(_without_nan(body), default=_plain).encode()
+    except TypeError as error:
+        raise ConfigError(f"these rows cannot be sent: {error}", hint="lists, NumPy arrays or a DataFrame") from error
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if type(value).__name__ == "NAType":
+        return None
+    raise TypeError(f"{type(value).__name__} is no value of JSON")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and value != value else value
 
 
 def register(session: Session, family: str, spec: Model, facts: Mapping[str, Any]) -> ModelVersion:

@@ -48,5 +48,7 @@ def refuse_foreign(goal: Goal[Want], have: State | None, adopt: bool) -> None:
         return
     if have.owner is None and have.phase is Phase.CREATING and have.working:
         return  # only an operation is seen, which carries no label: whose it is shows when it has ended
+    there = f"work in {have.owner!r} (its file's folder, or connect(project=, env=)), or " if have.owner else ""
+    hint = f"{there}take it over by 'cloudml apply --adopt'"
     whose = f"belongs to stack {have.owner!r}" if have.owner else "was not made by cloudml"
-    raise Conflict(f"{goal.key} {whose}, not to {goal.key.stack!r}", hint="use --adopt to take it over")
+    raise Conflict(f"{goal.key} {whose}, not to {goal.key.stack!r}", hint=hint)

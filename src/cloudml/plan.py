@@ -12,8 +12,9 @@ from cloudml.client import Client
 from cloudml.errors import ConfigError, RunFailed
 from cloudml.events import Event, Happened
 from cloudml.goals import Planned, Pursuit, Session, split_reference
+from cloudml.labels import refuse_foreign
 from cloudml.specs import Endpoint, Model, Spec, TrainingJob
-from cloudml.spi import Call, Kind, Later, Reference, Until
+from cloudml.spi import Call, Goal, Kind, Later, Reference, Until
 from cloudml.states import Key, Phase, State
 
 
@@ -122,6 +123,7 @@ def apply(
     if prune and not wait:
         raise ConfigError("--prune needs to wait: what is left over is known only when the rest is done")
     session = client.session
+    _preflight(session, project, adopt)
     states: dict[Key, State | None] = {}
     for resource in _resources(session, project, rerun):
         pursuit = resource.pursuit()
@@ -166,6 +168,21 @@ def _from_nothing(pursuit: Pursuit[Any]) -> Planned:
 
 
 # -- what the file wants, in order -----------------------------------------------------------------------------------
+
+
+def _preflight(session: Session, project: Wanted, adopt: bool) -> None:
+    """Refuses what is sure to fail later, before a long training: foreign names, unknown models, wrong columns."""
+    provider = session.provider
+    for family, model in project.models.items():
+        key = Key("model", family, session.stack)
+        refuse_foreign(Goal[Model](key), provider.models.observe(key, None), adopt)
+        sidecars.check_baseline(family, model.baseline)
+    for name, endpoint in project.endpoints.items():
+        key = Key("endpoint", name, session.stack)
+        refuse_foreign(Goal[Endpoint](key), provider.endpoints.observe(key, None), adopt)
+        for deployment in endpoint.deployments.values():
+            if split_reference(deployment.model)[0] not in project.models:
+                session.reference(deployment.model)
 
 
 @dataclass

@@ -9,6 +9,7 @@ the libraries that were there.
 from __future__ import annotations
 
 import csv
+import difflib
 import itertools
 import json
 import operator
@@ -106,6 +107,19 @@ def signature(baseline: Baseline | None, rows: Sequence[Any] | None) -> list[dic
     first = rows[0]
     cells = first.items() if isinstance(first, Mapping) else ((f"feature_{at}", cell) for at, cell in enumerate(first))
     return [{"name": name, "dtype": _TYPES.get(type(cell), "float")} for name, cell in cells]
+
+
+def check_baseline(family: str, baseline: Baseline | None) -> None:
+    """ConfigError if the baseline's file lacks the columns that are named: the target, or a categorical one."""
+    if baseline is None or not Path(baseline.data).is_file():
+        return
+    with open(baseline.data, newline="") as file:
+        columns = next(csv.reader(file), [])
+    for name in (*((baseline.target,) if baseline.target else ()), *baseline.categorical):
+        if name not in columns:
+            close = difflib.get_close_matches(name, columns, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its columns: {', '.join(columns)}"
+            raise ConfigError(f"model {family}: the baseline {baseline.data} has no column {name!r}", hint=hint)
 
 
 def profile(baseline: Baseline | None) -> dict[str, Any] | None:

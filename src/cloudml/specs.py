@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -115,6 +116,17 @@ class TrainingJob(Native):
     retries: int = Field(default=0, ge=0, le=30)
     metrics: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _placeholders_are_known(self) -> Self:
+        known: dict[str, list[str]] = {"params": list(self.params), "inputs": list(self.inputs)}
+        words = [self.command] if isinstance(self.command, str) else self.command
+        for section, name in re.findall(r"\{(params|inputs)\.([^{}]*)\}", " ".join(words)):
+            if name not in known[section]:
+                close = difflib.get_close_matches(name, known[section], n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known[section]) or 'none'}"
+                raise ValueError(f"the command names {{{section}.{name}}}, which is not one of the {section}{hint}")
+        return self
+
 
 class Baseline(Spec):
     """The reference data that live traffic is compared with; ``target`` is the column that is predicted."""
@@ -191,6 +203,14 @@ def _with_defaults(deployment: Any, shared: Mapping[str, Any]) -> Any:
     return {**shared, **deployment} if isinstance(deployment, Mapping) else deployment
 
 
+# What a threshold may be set on; computed, and explained, in cloudml.monitoring.checks.
+STATISTICS = (
+    *("psi", "ks", "js_distance", "js_divergence", "wasserstein_normalized", "chi_squared", "l_infinity"),
+    *("missing_rate", "type_error_rate", "out_of_range_rate", "unseen_rate"),
+    *("latency_p50", "latency_p95", "latency_p99", "error_rate"),
+)
+
+
 class Monitor(Spec):
     """What is watched on an endpoint: ``drift`` maps a statistic to its threshold; ``schedule`` is a cron line."""
 
@@ -199,6 +219,16 @@ class Monitor(Spec):
     min_samples: int = Field(default=200, ge=1)
     window: Seconds | None = None
     schedule: str | None = None
+
+    @field_validator("drift")
+    @classmethod
+    def _statistics_are_known(cls, drift: dict[str, float]) -> dict[str, float]:
+        for name in drift:
+            if name not in STATISTICS:
+                close = difflib.get_close_matches(name, STATISTICS, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(STATISTICS)}"
+                raise ValueError(f"unknown statistic {name!r}; {hint}")
+        return drift
 
 
 class Endpoint(Serving):
@@ -249,6 +279,12 @@ class Endpoint(Serving):
         return self
 
 
+def _said(name: str, loc: tuple[int | str, ...], message: str) -> str:
+    """What is wrong, and where, without pydantic's own words."""
+    place = ".".join([name, *(str(each) for each in loc if each != "[key]")])
+    return f"{place}: {message.removeprefix('Value error, ')}"
+
+
 Made = TypeVar("Made", bound=BaseModel)
 
 
@@ -257,7 +293,7 @@ def make(cls: type[Made], name: str, fields: Mapping[str, Any]) -> Made:
     try:
         return cls.model_validate(fields)
     except ValidationError as error:
-        problems = [f"{name}.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        problems = [_said(name, each["loc"], each["msg"]) for each in error.errors()]
         known = [field.alias or key for key, field in cls.model_fields.items()]
         unknown = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "extra_forbidden"]
         close = [match for key in unknown for match in difflib.get_close_matches(key, known, n=1)]

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from cloudml import plan as planning
 from cloudml.artifacts import KIND
 from cloudml.client import Client, connect_plugin
-from cloudml.errors import ConfigError, Conflict, GateFailed, RunFailed, Unsupported
+from cloudml.errors import ConfigError, Conflict, GateFailed, ModelError, NotFound, RunFailed, Unsupported
 from cloudml.events import Event, Happened
 from cloudml.goals import stack_name
 from cloudml.handles import register
@@ -345,3 +347,38 @@ def test_options_are_checked_from_python_too(shop: Shop) -> None:
 def test_stacks_do_not_meet() -> None:
     assert stack_name("fraud", "api-dev") != stack_name("fraud-api", "dev")
     assert len(stack_name("customer-churn", "production")) == 20
+
+
+def test_what_is_sure_to_fail_later_is_refused_before_the_training(shop: Shop, tmp_path: Path) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text("age,spend\n30,1\n")
+    wanted = shop.wanted()
+    baseline = {"data": str(table), "target": "spent"}
+    model = Model.model_validate({"from": "jobs.train", "baseline": baseline})
+    with pytest.raises(ConfigError, match="no column 'spent'") as raised:
+        planning.apply(shop.client(), replace(wanted, models={"fraud": model}))
+    assert "'spend'" in (raised.value.hint or "")
+    elsewhere = Endpoint(model="fruad@champion")
+    with pytest.raises(NotFound, match="fruad"):
+        planning.apply(shop.client(), replace(wanted, endpoints={"fraud-api": elsewhere}))
+    planning.apply(shop.client("rival-test"), replace(wanted, jobs={}, models={}, endpoints={}))
+    planning.apply(shop.client("rival-test"), wanted)
+    sent = len(shop.sent)
+    with pytest.raises(Conflict, match="rival-test"):
+        planning.apply(shop.client(), wanted)
+    assert len(shop.sent) == sent
+    assert not shop.client().jobs.list()
+
+
+def test_what_has_no_place_in_json_is_sent_as_what_it_means(shop: Shop) -> None:
+    planning.apply(shop.client(), shop.wanted())
+    endpoint = shop.client().endpoints.get("fraud-api")
+    rows = [[1.0, float("nan")], [np.int64(2), pd.NA], [pd.Timestamp("2026-11-22"), True]]
+    assert len(endpoint.predict(rows)) == 3
+    kept = shop.world.captured["fraud-api"][-1].inputs
+    assert kept == [[1.0, None], [2, None], ["2026-11-22T00:00:00", True]]
+    frame = pd.DataFrame({"a": [1.0, float("nan")], "b": ["x", None]}, index=[7, 9])
+    with pytest.raises(ModelError, match="instances"):  # this cloud reads no frames: but it was JSON
+        endpoint.predict(frame)
+    with pytest.raises(ConfigError, match="set is no value of JSON"):
+        endpoint.predict([{1, 2}])

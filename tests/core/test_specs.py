@@ -1,10 +1,27 @@
-"""What specs accept, and which of their fields make a thing another one."""
+"""What specs accept, which of their fields make a thing another one, and what is refused in which words."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from cloudml.specs import Deployment, Endpoint, Model, Resources, Scale, size, spec_hash
+from cloudml.errors import ConfigError
+from cloudml.monitoring.checks import STATISTICS
+from cloudml.specs import STATISTICS as NAMED
+from cloudml.specs import (
+    Deployment,
+    Endpoint,
+    Model,
+    Monitor,
+    Resources,
+    Scale,
+    Spec,
+    TrainingJob,
+    make,
+    size,
+    spec_hash,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +57,31 @@ def test_a_description_is_of_the_version_and_an_alias_is_not() -> None:
     plain = Model(path="model")
     assert spec_hash(Model(path="model", description="of spring")) != spec_hash(plain)
     assert spec_hash(Model(path="model", alias="champion", approval="approved")) == spec_hash(plain)
+
+
+def test_the_statistics_are_those_that_are_computed() -> None:
+    assert set(NAMED) == set(STATISTICS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "said"),
+    [
+        (Monitor, {"drift": {"psy": 0.2}}, "watch.drift: unknown statistic 'psy'; did you mean 'psi'?"),
+        (
+            TrainingJob,
+            {"command": "fit {inputs.trian}", "inputs": {"train": "x.csv"}},
+            "watch: the command names {inputs.trian}, which is not one of the inputs; did you mean 'train'?",
+        ),
+        (TrainingJob, {"command": ["fit", "{params.lr}"]}, "{params.lr}, which is not one of the params; known: none"),
+        (Endpoint, {"model": "fraud", "traffic": {"blue": 50}}, "watch: traffic sums to 50, not 100"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(kind: type[Spec], fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        make(kind, "watch", fields)
+    assert said in str(raised.value)
+
+
+def test_placeholders_of_the_runtime_are_left_alone() -> None:
+    job = TrainingJob(command="fit {params.lr} {inputs.train} {model_dir} {x}", params={"lr": 1}, inputs={"train": "a"})
+    assert "{model_dir}" in job.command

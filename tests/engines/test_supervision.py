@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,3 +253,12 @@ def test_the_supervisor_is_light() -> None:
         [sys.executable, "-I", "-S", "-c", look, folder], capture_output=True, text=True, check=True
     )
     assert not {"subprocess", "typing", "dataclasses", "logging", "cloudml", "site"} & set(loaded.stdout.split())
+
+
+def test_a_task_whose_folder_was_removed_ends(engine: ProcessEngine, tmp_path: Path) -> None:
+    engine.start(shell(tmp_path, "sleep 600"))
+    pid = status(engine, "t").pid
+    assert pid is not None
+    watcher = supervisor_of(tmp_path)
+    shutil.rmtree(tmp_path / "tasks")
+    until(lambda: not alive(pid) and not alive(watcher), 10)

@@ -22,6 +22,7 @@ from cloudml_local.servers import GATEWAY, Process, Servers, View, serve_argv
 SERVE = serve_argv("cloudml.runtime", "serve")
 ROUTE = serve_argv("cloudml_local.gateway")
 ENDED = {TaskState.CANCELLED: Phase.CANCELLED}  # stopped on request; whatever ends by itself has failed
+REACHED = {"cloudml-hash", "cloudml-prev"}  # labels that come with the traffic: they name what has been reached
 MARGIN = 5.0  # seconds that a client waits longer than the gateway, so that it hears why
 
 
@@ -79,7 +80,8 @@ class LocalEndpoints:
     def _present(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None) -> Iterator[Call]:
         stack, labels = goal.key.stack, {**want.labels, **goal.labels, "cloudml-stack": goal.key.stack}
         if have is None or have.native["record"] is None:
-            record = {"owner": stack, "labels": labels}
+            base = {name: text for name, text in labels.items() if name not in REACHED}
+            record = {"owner": stack, "labels": base}
             yield Call("CreateEndpoint", goal.key.name, record, "there is no such endpoint")
         elif have.owner != stack:
             yield Call("SetOwner", goal.key.name, {"owner": stack}, f"it belongs to {have.owner}", Effect.UPDATE)

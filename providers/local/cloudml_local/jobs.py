@@ -146,5 +146,5 @@ def _failure(run: Run) -> Failure | None:
     if status is None or status.state in (TaskState.SUCCEEDED, TaskState.CANCELLED) or not status.state.ended:
         return None
     if run.failure and status.state is TaskState.FAILED:
-        return Failure(f"{run.failure['type']}: {run.failure['message']}", code=str(status.exit_code))
+        return Failure(f"{run.failure['type']}: {run.failure['message']}")
     return Failure(status.reason or status.state.value, code=None)

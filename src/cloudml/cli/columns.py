@@ -68,6 +68,20 @@ def shares(state: State) -> str:
     return ", ".join(f"{name} {share} %" for name, share in traffic.items()) or "-"
 
 
+def phase(state: State) -> str:
+    """The phase, and what a run waits for."""
+    waiting = state.facts.get("waiting")
+    return f"{state.phase.value}, {waiting}" if waiting and not state.phase.settled else state.phase.value
+
+
+def failures(state: State) -> str:
+    """The deployments that failed, and why."""
+    bad = [part for part in state.of("deployment") if part.phase.failed]
+    return "; ".join(
+        f"{part.name} failed: {part.failure.reason if part.failure else 'no reason given'}" for part in bad
+    )
+
+
 def aliases(state: State) -> str:
     return " ".join(f"{alias}={part.name}" for part in state.of("version") for alias in part.facts.get("aliases", ()))
 
@@ -80,7 +94,10 @@ def details(state: State) -> dict[str, str]:
         for title, value in facts.items()
         if value not in (None, {})
     }
-    return texts | {f"  {part.name}": f"{part.phase.value}  {part.spec or '-'}" for part in state.of("deployment")}
+    return texts | {
+        f"  {part.name}": f"{part.phase.value}  {part.failure.reason if part.failure else part.spec or '-'}"
+        for part in state.of("deployment")
+    }
 
 
 FACTS = {"EXIT CODE": "exit_code", "METRICS": "metrics", "MODEL": "model"}
@@ -88,21 +105,21 @@ Column = Callable[["State"], str]
 COLUMNS: dict[str, dict[str, Column]] = {
     "jobs": {
         "ID": lambda state: state.key.name,
-        "PHASE": lambda state: state.phase.value,
+        "PHASE": phase,
         "AGE": age,
-        "STACK": lambda state: state.key.stack,
+        "STACK": lambda state: state.owner or state.key.stack,
     },
     "models": {
         "NAME": lambda state: state.key.name,
         "VERSIONS": lambda state: str(len(state.of("version"))),
         "ALIASES": aliases,
-        "STACK": lambda state: state.key.stack,
+        "STACK": lambda state: state.owner or state.key.stack,
     },
     "endpoints": {
         "NAME": lambda state: state.key.name,
         "PHASE": lambda state: state.phase.value,
         "TRAFFIC": shares,
         "URL": lambda state: unsigned(state.facts.get("url") or "-"),
-        "STACK": lambda state: state.key.stack,
+        "STACK": lambda state: state.owner or state.key.stack,
     },
 }

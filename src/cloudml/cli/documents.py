@@ -66,7 +66,7 @@ def unsigned(text: str) -> str:
 
 def state_document(state: State) -> dict[str, Any]:
     own = {each.name: plain(getattr(state, each.name), each.name) for each in fields(state) if each.name != "key"}
-    return {**key_document(state.key), **own}
+    return {**key_document(state.key), **own, "stack": state.owner or state.key.stack}
 
 
 def key_document(key: Key) -> dict[str, Any]:

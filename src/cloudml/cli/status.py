@@ -27,18 +27,18 @@ def status(run: Run) -> None:
 
 
 def _resources(client: Client) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    from cloudml.cli.columns import age
+    from cloudml.cli.columns import age, phase
     from cloudml.cli.documents import state_document
 
     for states in (client.jobs.list(), client.models.list(), client.endpoints.list()):
         for state in states:
-            row = [state.key.kind, state.key.name, state.phase.value, age(state), _what(state)]
+            row = [state.key.kind, state.key.name, phase(state), age(state), _what(state)]
             yield row, state_document(state)
 
 
 def _what(state: State) -> str:
     """The metrics of a run, the versions and aliases of a family, the traffic and address of an endpoint."""
-    from cloudml.cli.columns import aliases, metrics, shares
+    from cloudml.cli.columns import aliases, failures, metrics, shares
     from cloudml.cli.documents import unsigned
 
     if state.failure is not None:
@@ -48,7 +48,7 @@ def _what(state: State) -> str:
             number = len(state.of("version"))
             return f"{number} version{'' if number == 1 else 's'}  {aliases(state)}".rstrip()
         case "endpoint":
-            return f"{shares(state)}  {unsigned(state.facts.get('url') or '')}".rstrip()
+            return "  ".join(filter(None, (shares(state), unsigned(state.facts.get("url") or ""), failures(state))))
     return metrics(state.facts.get("metrics") or {})
 
 

@@ -38,7 +38,7 @@ class Bell:
             raise _Woken
 
     def stop_asked(self) -> bool:
-        return self.asked or os.path.exists("stop")
+        return self.asked or os.path.exists("stop") or not os.path.exists("task.json")  # or its folder is gone
 
     def wait(self, until: float, also: int | None = None) -> None:
         """Until a time, a signal, or something to read from ``also``."""

@@ -245,3 +245,17 @@ def test_processes_without_their_record_are_still_found(client: Client, model: W
     assert (state.owner, len(state.parts)) == (STACK, 2)
     client.session.pursue(client.session.absent(client.session.provider.endpoints, KEY), TIMEOUT)
     assert not list((home / "servers").glob("[!.]*"))
+
+
+def test_what_never_served_is_nothing_to_go_back_to(client: Client, model: Callable[..., str]) -> None:
+    client.models.register("bad", model("1 / 0", "bad", "raise OSError('no weights')"))
+    client.models.register("good", model("sum(row)", "good"))
+    with pytest.raises(RunFailed, match="no weights"):
+        client.deploy("sum-api", "bad", deadline=TIMEOUT)
+    endpoint = client.deploy("sum-api", "good", deadline=TIMEOUT)
+    with pytest.raises(RunFailed, match="no weights"):
+        client.deploy("sum-api", "bad", deadline=TIMEOUT)
+    assert endpoint.predict([[1, 2]]) == [3]
+    with pytest.raises(NotFound, match="nothing to go back to"):
+        endpoint.rollback()
+    assert endpoint.predict([[1, 2]]) == [3]

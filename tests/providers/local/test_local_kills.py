@@ -32,7 +32,7 @@ def walk(tmp_path: Path, make: Make, good: Callable[[Any], bool]) -> int:
             client = connected(tmp_path / f"home-{call_number}-{number}")
             pursuit = make(client)
             for each in pursuit.before:
-                client.session.pursue(client.session._content(each), TIMEOUT)
+                client.session.pursue(client.session.content(each), TIMEOUT)
             kind, goal = pursuit.kind, pursuit.goal
             for _ in range(call_number):
                 kind.send(kind.render(goal, kind.observe(goal.key, goal.want))[0])
