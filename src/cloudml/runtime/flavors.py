@@ -18,6 +18,7 @@ from cloudml.errors import ConfigError
 from cloudml.runtime.linear import shortcut
 from cloudml.runtime.manifest import (
     FILES,
+    PYTHON,
     Manifest,
     describe,
     find_model,
@@ -71,19 +72,42 @@ class BadAnswer(Exception):
 
 
 def load(given: Path, signature: Signature | None, trust: Trust) -> LoadedModel:
-    """The model in or below a folder. Raises ConfigError, or whatever the model's own code raises."""
-    folder = find_model(given)
-    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else describe(folder)
+    """The model in or below a folder, or of a file. Raises ConfigError, or whatever the model's own code raises."""
+    folder, manifest = examine(given, trust)
+    return LOADERS[manifest.flavor](folder, manifest, signature)
+
+
+def examine(given: Path, trust: Trust) -> tuple[Path, Manifest]:
+    """The model's folder and how it loads; nothing of it is run. Raises ConfigError where it cannot be loaded."""
+    folder, manifest = _alone(given) if given.is_file() else _in_folder(given)
     if manifest.flavor == FILES:
         why = why_not_served(folder) or "its manifest says that it is plain files"
         raise ConfigError(f"{folder} cannot be served: {why}")
-    loader = LOADERS.get(manifest.flavor)
-    if loader is None:
+    if manifest.flavor not in LOADERS:
         raise ConfigError(f"flavor {manifest.flavor!r} is not known here; known are {', '.join(LOADERS)}")
     if not (folder / manifest.entry).is_file():
         raise ConfigError(f"{folder} has no {manifest.entry}, which its manifest names")
     _check(given, folder, manifest, trust)
-    return loader(folder, manifest, signature)
+    return folder, manifest
+
+
+def _in_folder(given: Path) -> tuple[Path, Manifest]:
+    try:
+        folder = find_model(given)
+    except ConfigError:
+        pickles = [path for path in given.glob("*") if SUFFIXES.get(path.suffix) in PICKLED and path.is_file()]
+        if len(pickles) != 1 or any(given.rglob(MANIFEST)):
+            raise
+        return _alone(pickles[0])
+    return folder, read_manifest(folder) if (folder / MANIFEST).is_file() else describe(folder)
+
+
+def _alone(file: Path) -> tuple[Path, Manifest]:
+    """A file without a manifest, which tells by its name what it is. Raises ConfigError."""
+    flavor = SUFFIXES.get(file.suffix)
+    if flavor is None:
+        raise ConfigError(f"{file} does not say what it is: its name must end with {', '.join(SUFFIXES)}")
+    return file.parent, Manifest(flavor, file.name, "", (), "")
 
 
 def _check(given: Path, folder: Path, manifest: Manifest, trust: Trust) -> None:
@@ -97,20 +121,21 @@ def _check(given: Path, folder: Path, manifest: Manifest, trust: Trust) -> None:
     elif manifest.flavor in PICKLED and not trust.pickles:
         raise ConfigError(
             f"{folder / manifest.entry} is a pickle, which can run any code, and nobody says that it is registered",
-            hint="register the model, or set CLOUDML_ALLOW_PICKLE=1 if you trust whoever made it",
+            hint="register the model, or trust whoever made it: --allow-pickle, in a container CLOUDML_ALLOW_PICKLE=1",
         )
 
 
-def read_signature(path: Path) -> Signature:
-    """``{"inputs": [{"name", "dtype"}]}`` as pairs. Raises ConfigError."""
+def read_signature(given: Path | Mapping[str, Any]) -> Signature:
+    """``{"inputs": [{"name", "dtype"}]}``, or a file of it, as pairs. Raises ConfigError."""
+    where = f"the signature {given}" if isinstance(given, Path) else "the signature"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(given.read_text(encoding="utf-8")) if isinstance(given, Path) else given
         pairs = tuple((item["name"], item["dtype"]) for item in found["inputs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"the signature {path} is not readable: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{where} is not readable: {type(error).__name__}: {error}") from error
     for name, dtype in pairs:
         if not isinstance(name, str) or dtype not in DTYPES:
-            raise ConfigError(f"the signature {path}: {name!r} has dtype {dtype!r}; known are {sorted(DTYPES)}")
+            raise ConfigError(f"{where}: {name!r} has dtype {dtype!r}; known are {sorted(DTYPES)}")
     return pairs
 
 
@@ -183,6 +208,7 @@ def _takes_arrays(model: Any) -> bool:
 
 def _python(folder: Path, manifest: Manifest, signature: Signature | None) -> LoadedModel:
     sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True  # nothing is written beside the model
     spec = importlib.util.spec_from_file_location("cloudml_served_model", folder / manifest.entry)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{folder / manifest.entry} is not a Python module")
@@ -216,6 +242,7 @@ def _warn_of_version(manifest: Manifest, distribution: str) -> None:
 
 
 PICKLED = frozenset({"sklearn"})
+SUFFIXES = {".joblib": "sklearn", ".pkl": "sklearn", ".pickle": "sklearn", ".py": PYTHON}
 LOADERS: Mapping[str, Callable[[Path, Manifest, Signature | None], LoadedModel]] = {
     "sklearn": _sklearn,
     "python": _python,

@@ -45,7 +45,7 @@ class Settings:
     port: int
     ready_file: Path | None
     failure_file: Path | None
-    signature: Path | None
+    signature: Path | Mapping[str, Any] | None
     capture_dir: Path | None
     capture_rate: float
     capture_limit: int
@@ -126,8 +126,12 @@ def _names(env: Mapping[str, str], name: str) -> frozenset[str]:
 
 
 def serve() -> int:
+    """Serve as the environment says until a signal comes; see ``run``."""
+    return run(settings(os.environ))
+
+
+def run(chosen: Settings) -> int:
     """Serve until a signal comes. Returns the exit code; raises ConfigError before anything is bound."""
-    chosen = settings(os.environ)
     for path in (chosen.ready_file, chosen.failure_file):  # those of a process that ended tell nothing of this one
         if path is not None:
             path.unlink(missing_ok=True)
@@ -229,11 +233,11 @@ class Life:
 
     def _load_failed(self, error: BaseException) -> None:
         kind = type(error).__name__
-        sys.stderr.write(f"cloudml: the model does not load: {kind}: {error}\n")
+        hint = f"; {error.hint}" if isinstance(error, CloudmlError) and error.hint else ""
+        sys.stderr.write(f"cloudml: the model does not load: {kind}: {error}{hint}\n")
         if not isinstance(error, ConfigError):
             traceback.print_exception(error, file=sys.stderr)
         if self._chosen.failure_file is not None:
-            hint = f"; {error.hint}" if isinstance(error, CloudmlError) and error.hint else ""
             _write_json(self._chosen.failure_file, {"type": kind, "message": f"{error}{hint}"})
 
     def _end(self, code: int) -> None:
