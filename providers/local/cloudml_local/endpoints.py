@@ -47,7 +47,16 @@ class LocalEndpoints:
 
     def observe(self, key: Key, want: specs.Endpoint | None) -> State | None:
         view = self._call.find("GetEndpoint", lambda: self._servers.get(key.name))
+        if want is not None:
+            self._check_port(key.name, view, _options(want).port)
         return self._state(key, view, want) if view else None
+
+    def _check_port(self, name: str, view: View | None, port: int | None) -> None:
+        """Raises Conflict if the wanted port is taken: before the gateway that serves now is stopped for it."""
+        gateway = view.gateway.status if view and view.gateway else None
+        listens = gateway is not None and not gateway.state.ended and gateway.task.labels["port"] == str(port)
+        if port and not listens:
+            self._call.read("CheckPort", lambda: self._servers.check_free(name, self._access.host, port))
 
     def render(self, goal: Goal[specs.Endpoint], have: State | None) -> Sequence[Call]:
         if goal.want is not None:

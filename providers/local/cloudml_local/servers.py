@@ -119,7 +119,7 @@ class Servers:
         """Raises AlreadyExists; NotFound if the endpoint is not there; Conflict if its port is taken."""
         self._record(name)
         host, port = str(request["host"]), request["port"] or OWN_PORT
-        self._check_free(name, host, port)
+        self.check_free(name, host, port)
         token = {TOKEN: request["token"] or self._own_token()} if request["labels"]["token"] else {}
         argv = (*request["argv"], str(self._folder(name)), host, str(port))
         self._start(f"{name}.{GATEWAY}", argv, environment(token), self._folder(name), request["labels"])
@@ -222,7 +222,7 @@ class Servers:
     def _start(self, id: str, argv: Any, env: Mapping[str, str], cwd: Path, labels: Mapping[str, str]) -> None:
         self._engine.start(Task(id, tuple(argv), env, str(cwd), grace=GRACE, labels=labels, restart=AGAIN))
 
-    def _check_free(self, name: str, host: str, port: int) -> None:
+    def check_free(self, name: str, host: str, port: int) -> None:
         """Raises Conflict if somebody else listens where the gateway is to."""
         kept = self._folder(name) / "port"
         wanted = port or (int(kept.read_text()) if kept.exists() else OWN_PORT)

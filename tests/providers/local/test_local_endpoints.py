@@ -259,3 +259,16 @@ def test_what_never_served_is_nothing_to_go_back_to(client: Client, model: Calla
     with pytest.raises(NotFound, match="nothing to go back to"):
         endpoint.rollback()
     assert endpoint.predict([[1, 2]]) == [3]
+
+
+def test_a_taken_port_leaves_the_old_address_serving(client: Client, model: Callable[..., str]) -> None:
+    client.models.register("sums", model())
+    endpoint = client.deploy("sum-api", "sums", deadline=TIMEOUT)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Conflict, match=str(port)):
+            client.deploy("sum-api", "sums", options={"local": {"port": port}}, deadline=TIMEOUT)
+        assert endpoint.predict([[1, 2]]) == [3]
+    client.deploy("sum-api", "sums", options={"local": {"port": port}}, deadline=TIMEOUT)
+    assert endpoint.url == f"http://127.0.0.1:{port}"
+    assert endpoint.predict([[1, 2]]) == [3]
