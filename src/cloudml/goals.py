@@ -35,6 +35,7 @@ from cloudml.states import Key, Part, State
 from cloudml.waiting import Clock, Wait
 
 Want = TypeVar("Want")
+Kept = TypeVar("Kept", bound=Spec)
 LONGEST_ID = 63  # SageMaker's limit for a training job's name is the tightest
 LONGEST_STACK = 20
 PATIENCE = 1800.0
@@ -192,6 +193,13 @@ class Session:
         """The full spec that a resource carries the hash of, or carried before (``labels.PREVIOUS``)."""
         name = have.labels.get(named_by)
         return self.spec_document(name) if name else None
+
+    def spec_of(self, have: State, kind: type[Kept]) -> Kept:
+        """The full spec that a resource carries the hash of. NotFound if it is not in the artifact store."""
+        spec = self.remembered(have)
+        if not isinstance(spec, kind):
+            raise NotFound(f"the spec of {have.key} is not in the artifact store", hint="deploy or apply it again")
+        return spec
 
     def spec_document(self, name: str) -> Spec | None:
         """The planned spec that is stored under a hash, without what can change in place."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cloudml import artifacts, monitors, notebook, sidecars
+from cloudml import monitors, notebook, sidecars
 from cloudml.errors import CloudmlError, ConfigError, NotFound, RunFailed
 from cloudml.goals import Pursuit, Session
 from cloudml.labels import PREVIOUS, refuse_foreign
@@ -66,7 +66,7 @@ class Job:
 
     def wait(self, deadline: float | None = None) -> Job:
         """Waits until it has succeeded. RunFailed if it fails or was cancelled, Timeout after ``deadline`` seconds."""
-        spec = self._spec()
+        spec = self.session.spec_of(self.state, TrainingJob)
         patience = spec.timeout + 3600 if deadline is None else deadline
         goal = Goal(self.key, spec)
         then = f"cloud.jobs.get({self.id!r}).cancel() ends it, .logs(follow=True) follows it"
@@ -119,12 +119,6 @@ class Job:
         job = made_by if isinstance(made_by, TrainingJob) else None
         return register(self.session, family, spec, sidecars.facts(self.session.provider.artifacts, state, job))
 
-    def _spec(self) -> TrainingJob:
-        spec = self.session.remembered(self.state)
-        if not isinstance(spec, TrainingJob):
-            raise NotFound(f"the spec of {self.key} is not in the artifact store")
-        return spec
-
     def __repr__(self) -> str:
         return f"<Job {self.id} {_phase(self.session.provider.jobs.observe(self.key, None))}>"
 
@@ -162,8 +156,7 @@ class ModelVersion:
     @property
     def sidecar(self) -> Mapping[str, Any]:
         """Its signature, sample, baseline, metrics and lineage."""
-        place = sidecars.key(self.session.stack, self.family, self.hash)
-        return artifacts.read_document(self.session.provider.artifacts, place) or {}
+        return sidecars.read(self.session.provider.artifacts, self.session.stack, self.family, self.hash)
 
     @property
     def lineage(self) -> Mapping[str, Any]:
@@ -252,7 +245,7 @@ class EndpointHandle:
         **fields: Any,
     ) -> EndpointHandle:
         """Adds or replaces one deployment; ``traffic`` shares out 100 per cent, and stays as it is where not given."""
-        spec = self._spec()
+        spec = self.session.spec_of(self.state, Endpoint)
         one = make(Deployment, name, {**fields, "model": str(model)})
         whole = document(spec)
         whole["deployments"] = {**whole["deployments"], name: document(one)}
@@ -260,7 +253,7 @@ class EndpointHandle:
 
     def shift(self, traffic: Mapping[str, int], deadline: float | None = None) -> EndpointHandle:
         """Shares the traffic out anew; a deployment that is not named gets none."""
-        return self._apply(self._spec(), traffic, deadline)
+        return self._apply(self.session.spec_of(self.state, Endpoint), traffic, deadline)
 
     def rollback(self, deadline: float | None = None) -> EndpointHandle:
         """Goes back to what the endpoint was before its last change. NotFound if it was nothing."""
@@ -296,12 +289,6 @@ class EndpointHandle:
         if fields or handle.spec is None:
             self.session.pursue(self.session.monitor(self.name, make(Monitor, self.name, fields)))
         return handle
-
-    def _spec(self) -> Endpoint:
-        spec = self.session.remembered(self.state)
-        if not isinstance(spec, Endpoint):
-            raise NotFound(f"the spec of {self.key} is not in the artifact store", hint="deploy it again")
-        return spec
 
     def _apply(self, spec: Endpoint, traffic: Mapping[str, int] | None, deadline: float | None) -> EndpointHandle:
         if traffic is not None:

@@ -57,8 +57,8 @@ class MonitorRun:
 
         title = f"Drift of {self.endpoint}"
         family, _, digest = self.model.partition(":")
-        place = sidecars.key(self.session.stack, family, digest)
-        stored = (artifacts.read_document(self.session.provider.artifacts, place) or {}).get("baseline")
+        store, stack = self.session.provider.artifacts, self.session.stack
+        stored = sidecars.read(store, stack, family, digest).get("baseline")
         if not stored:
             return html(self.report, title=title)
         return html(self.report, Baseline.from_json(stored), Profile.from_json(self.document["profile"]), title=title)
@@ -94,9 +94,7 @@ class MonitorHandle:
         if spec is None:
             raise NotFound(f"endpoint {self.endpoint} has no monitor", hint="endpoint.monitor(drift={'psi': 0.2})")
         state = self._endpoint()
-        want = self.session.remembered(state)
-        if not isinstance(want, Endpoint):
-            raise NotFound(f"the spec of endpoint {self.endpoint} is not in the artifact store")
+        want = self.session.spec_of(state, Endpoint)
         model = _most_asked(want)
         span = window or Window(start=time.time() - spec.window if spec.window else None)
         made = self._run(model, self._compared(state, span, model, spec, want.redact))
@@ -152,8 +150,8 @@ class MonitorHandle:
 
     def _baseline(self, model: str) -> Mapping[str, Any]:
         family, _, digest = model.partition(":")
-        place = sidecars.key(self.session.stack, family, digest)
-        found = (artifacts.read_document(self.session.provider.artifacts, place) or {}).get("baseline")
+        store, stack = self.session.provider.artifacts, self.session.stack
+        found = sidecars.read(store, stack, family, digest).get("baseline")
         if not found:
             raise ConfigError(
                 f"model {family} was registered without a baseline", hint="give baseline= when registering"

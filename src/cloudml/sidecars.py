@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cloudml.artifacts import read_document
 from cloudml.content import MANIFEST
 from cloudml.errors import ConfigError, GateFailed, NotFound, RunFailed
 from cloudml.specs import Baseline, Model, TrainingJob
@@ -36,6 +37,11 @@ def folder(stack: str, family: str) -> str:
 def key(stack: str, family: str, digest: str) -> str:
     """Where the sidecar of a version lies."""
     return f"{folder(stack, family)}/{digest}.json"
+
+
+def read(store: Artifacts, stack: str, family: str, digest: str) -> Mapping[str, Any]:
+    """The sidecar of a version; empty if there is none."""
+    return read_document(store, key(stack, family, digest)) or {}
 
 
 def build(family: str, digest: str, spec: Model, planned: Model, facts: Mapping[str, Any]) -> bytes:
