@@ -306,7 +306,8 @@ class Plugin:
     """What a provider's entry point names; importable without the provider's SDK.
 
     ``connect`` is the only place that imports it. ``classify`` maps a native exception to an error of the tree, or
-    None; ``options`` are the typed provider fields per kind; ``pace`` is the first pause between two looks, in seconds.
+    None; ``options`` are the typed provider fields per kind; ``pace`` is the first pause between two looks, in seconds;
+    ``emulator`` is where its cloud is emulated (``package.module:name`` of an Emulator), loaded on use.
     """
 
     name: str
@@ -316,6 +317,7 @@ class Plugin:
     capabilities: Mapping[Capability, Yes | No]
     options: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
     pace: float = 1.0
+    emulator: str | None = None
 
 
 __all__ = [
