@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cloudml import artifacts, sidecars
+from cloudml import artifacts, bundle, sidecars
 from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
 from cloudml.errors import ConfigError, NotFound
@@ -243,7 +243,7 @@ class Session:
         make(self.plugin.options[kind], f"{name}.options.{self.plugin.name}", given)
 
     def _job_contents(self, spec: TrainingJob) -> tuple[TrainingJob, list[Content]]:
-        contents: list[Content] = []
+        contents: list[Content] = [Content(bundle.key(self.stack), bundle.read)] if self.plugin.carried else []
         source = self._stored(spec.source, contents) if spec.source else None
         inputs = {name: self._stored(path, contents) for name, path in spec.inputs.items()}
         return spec.model_copy(update={"source": source, "inputs": inputs}), contents

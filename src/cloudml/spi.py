@@ -307,7 +307,9 @@ class Plugin:
 
     ``connect`` is the only place that imports it. ``classify`` maps a native exception to an error of the tree, or
     None; ``options`` are the typed provider fields per kind; ``pace`` is the first pause between two looks, in seconds;
-    ``emulator`` is where its cloud is emulated (``package.module:name`` of an Emulator), loaded on use.
+    ``emulator`` is where its cloud is emulated (``package.module:name`` of an Emulator), loaded on use. ``carried``
+    says that jobs run where cloudml is not installed: the core then stores the runtime, at ``bundle.key(stack)``, and
+    as for everybody the job's spec, at ``spec_key(stack, want)``, before a job is made.
     """
 
     name: str
@@ -318,6 +320,12 @@ class Plugin:
     options: Mapping[str, type[BaseModel]] = field(default_factory=lambda: EMPTY)
     pace: float = 1.0
     emulator: str | None = None
+    carried: bool = False
+
+
+def spec_key(stack: str, want: BaseModel) -> str:
+    """Where the planned spec of a job or a model lies as a document (``{"kind", "spec"}``)."""
+    return f"{stack}/specs/{specs.spec_hash(want)}.json"
 
 
 __all__ = [
@@ -344,4 +352,5 @@ __all__ = [
     "Window",
     "Yes",
     "leaves",
+    "spec_key",
 ]

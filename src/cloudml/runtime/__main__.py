@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Callable
 
-from cloudml.errors import CloudmlError, MissingExtra
+from cloudml.errors import CloudmlError, ConfigError, MissingExtra
 
 NEEDS = ("httptools", "orjson")
 
 
-def _train() -> int:
+def _train(options: Sequence[str]) -> int:
     from cloudml.runtime.training import train
 
-    return train()
+    return train(options)
 
 
-def _serve() -> int:
+def _serve(options: Sequence[str]) -> int:
     """Raises MissingExtra when the serving half's own needs are not installed."""
+    if options:
+        raise ConfigError(f"serve takes no options, and was given {' '.join(options)}")
     try:
         from cloudml.runtime.serving import serve
     except ModuleNotFoundError as error:
@@ -27,18 +30,18 @@ def _serve() -> int:
     return serve()
 
 
-VERBS: dict[str, Callable[[], int]] = {"train": _train, "serve": _serve}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"train": _train, "serve": _serve}
 USAGE = 2
 CANNOT = 3  # what another start would not change
 
 
 def main(arguments: list[str]) -> int:
     """Carry out one verb. Returns the exit code."""
-    if len(arguments) != 1 or arguments[0] not in VERBS:
+    if not arguments or arguments[0] not in VERBS:
         sys.stderr.write("usage: python -m cloudml.runtime " + " | ".join(VERBS) + "\n")
         return USAGE
     try:
-        return VERBS[arguments[0]]()
+        return VERBS[arguments[0]](arguments[1:])
     except CloudmlError as error:
         sys.stderr.write(f"cloudml: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
         if isinstance(error, MissingExtra):

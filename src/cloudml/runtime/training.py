@@ -1,4 +1,4 @@
-"""``python -m cloudml.runtime train``: one run of a job, from ``job.json`` to the manifest. Standard library only."""
+"""``python -m cloudml.runtime train``: one run of a job, from what is asked to the manifest. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 import shutil
 import site
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,64 +20,53 @@ from cloudml.runtime.child import Child, Tail
 from cloudml.runtime.cluster import Cluster, cluster
 from cloudml.runtime.failures import JobFailure, explain
 from cloudml.runtime.installing import InstallFailed, install
+from cloudml.runtime.job import Folders, Job, from_options, read_job
 from cloudml.runtime.manifest import FILES, why_not_served, write_manifest
 
 OK, USER_ERROR, BAD_CONFIG, RETRYABLE = 0, 1, 2, 75
 GRACE = 20.0  # seconds between a forwarded SIGTERM and SIGKILL, unless CLOUDML_STOP_GRACE says otherwise
 
 
-@dataclass(frozen=True)
-class Job:
-    """What ``job.json`` says."""
+def train(options: Sequence[str] = ()) -> int:
+    """Run the job that the options or the environment describe.
 
-    id: str
-    name: str
-    attempt: int
-    command: str | list[str]
-    params: dict[str, Any]
-    inputs: dict[str, str]
-    source: Path
-    env: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where a run writes."""
-
-    output: Path
-    model: Path
-    checkpoints: Path
-    data: Path
-
-    @staticmethod
-    def below(output: Path) -> Folders:
-        found = Folders(output, output / "model", output / "checkpoints", output / "data")
-        for folder in (found.model, found.checkpoints, found.data):
-            folder.mkdir(parents=True, exist_ok=True)
-        return found
-
-
-def train() -> int:
-    """Run the job that the environment describes. Returns 0, 1 (the job's fault), 2 (bad config) or 75 (try again)."""
-    output = os.environ.get("CLOUDML_OUTPUT_DIR")
+    Returns 0, 1 (the job's fault), 2 (bad config) or 75 (try again).
+    """
     try:
-        if not output:
-            raise ConfigError("CLOUDML_OUTPUT_DIR is not set")
-        attempt = os.environ.get("CLOUDML_ATTEMPT")  # of a platform that starts a job again by itself
-        if attempt not in (None, "1"):
-            shutil.rmtree(Path(output) / "model", ignore_errors=True)  # what an earlier one began; checkpoints stay
-        folders = Folders.below(Path(output).absolute())
+        job, folders = from_options(options) if options else _from_environment()
         with contextlib.suppress(FileNotFoundError):
             (folders.output / "failure.json").unlink()  # an earlier attempt's
+    except ConfigError as error:
+        return _refused(error, None)
+    try:
+        return Run(job, folders, cluster(os.environ)).run()
+    except ConfigError as error:
+        return _refused(error, folders)
+
+
+def _from_environment() -> tuple[Job, Folders]:
+    output = os.environ.get("CLOUDML_OUTPUT_DIR")
+    if not output:
+        raise ConfigError("CLOUDML_OUTPUT_DIR is not set")
+    attempt = os.environ.get("CLOUDML_ATTEMPT")  # of a platform that starts a job again by itself
+    if attempt not in (None, "1"):
+        shutil.rmtree(Path(output) / "model", ignore_errors=True)  # what an earlier one began; checkpoints stay
+    folders = Folders.below(Path(output).absolute())
+    try:
         job = read_job(os.environ.get("CLOUDML_JOB", ""))
         if attempt:
             job = replace(job, attempt=int(_positive(attempt, "CLOUDML_ATTEMPT")))
-        return Run(job, folders, cluster(os.environ)).run()
     except ConfigError as error:
-        _say(str(error))
-        if output and Path(output).is_dir():
-            _write_failure(Path(output), JobFailure("ConfigError", str(error), None, BAD_CONFIG), 1)
-        return BAD_CONFIG
+        _write_failure(folders, JobFailure("ConfigError", str(error), None, BAD_CONFIG), 1)
+        raise
+    return job, folders
+
+
+def _refused(error: ConfigError, folders: Folders | None) -> int:
+    _say(str(error))
+    if folders is not None:
+        _write_failure(folders, JobFailure("ConfigError", str(error), None, BAD_CONFIG), 1)
+    return BAD_CONFIG
 
 
 class Run:
@@ -100,7 +89,7 @@ class Run:
         env = _environment(self._job, self._folders, self._place)
         with self._child.forwarding():
             try:
-                added = install(self._job.source / "requirements.txt", self._folders.output.parent, self._pip)
+                added = install(self._job.source / "requirements.txt", self._folders.packages, self._pip)
                 env["PYTHONPATH"] = _python_path(env, added)
                 code = self._child.run(argv, self._job.source, env, self._metric, self._stderr)
             except InstallFailed as error:
@@ -160,44 +149,8 @@ class Run:
 
     def _failed(self, failure: JobFailure) -> int:
         _say(f"{failure.type}: {failure.message}")
-        _write_failure(self._folders.output, failure, self._job.attempt)
+        _write_failure(self._folders, failure, self._job.attempt)
         return USER_ERROR
-
-
-def read_job(path: str) -> Job:
-    """The job description. Raises ConfigError, with the field that is wrong."""
-    if not path:
-        raise ConfigError("CLOUDML_JOB is not set: it names the job.json to run")
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not readable: {error}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path} must be a JSON object")
-    for name, (kinds, default) in FIELDS.items():
-        found.setdefault(name, default)
-        if not isinstance(found[name], kinds):
-            raise ConfigError(f"{path}: {name!r} is missing or of the wrong type")
-    line = found["command"]
-    if not line or (isinstance(line, list) and not all(isinstance(word, str) for word in line)):
-        raise ConfigError(f"{path}: 'command' must be a string or a list of strings, and not empty")
-    for name in ("inputs", "env"):
-        if not all(isinstance(value, str) for value in found[name].values()):
-            raise ConfigError(f"{path}: the values of {name!r} must be strings")
-    fields = {name: found[name] for name in FIELDS}
-    return Job(**{**fields, "source": Path(fields["source"])})
-
-
-FIELDS: Mapping[str, tuple[Any, Any]] = {
-    "id": (str, None),
-    "name": (str, None),
-    "attempt": (int, 1),
-    "command": ((str, list), None),
-    "params": (dict, {}),
-    "inputs": (dict, {}),
-    "source": (str, "."),
-    "env": (dict, {}),
-}
 
 
 def _names(job: Job, folders: Folders, place: Cluster) -> dict[str, Any]:
@@ -249,12 +202,15 @@ def _python_path(env: Mapping[str, str], added: Path | None) -> str:
     return os.pathsep.join(([str(added)] if added else []) + given + ([] if root in known else [root]))
 
 
-def _write_failure(output: Path, failure: JobFailure, attempt: int) -> None:
+def _write_failure(folders: Folders, failure: JobFailure, attempt: int) -> None:
+    """``failure.json``, and where the cloud shows a text of its own, that."""
     text = json.dumps({**asdict(failure), "attempt": attempt}, indent=2) + "\n"
-    draft = output / "failure.json.draft"
+    draft = folders.output / "failure.json.draft"
     try:
         draft.write_text(text, encoding="utf-8")
-        draft.replace(output / "failure.json")
+        draft.replace(folders.output / "failure.json")
+        if folders.failure is not None:
+            folders.failure.write_text(f"{failure.type}: {failure.message}", encoding="utf-8")
     except OSError as error:  # a full disk: the exit code and the log are left
         _say(f"failure.json is not written: {error}")
 
