@@ -5,19 +5,20 @@ Whoever wrote a provider makes one with ``rig_of``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cloudml import specs
+from cloudml import bundle, specs
 from cloudml.calls import NativeCaller
 from cloudml.content import digest
 from cloudml.events import Event, Events, Happened
 from cloudml.labels import present
 from cloudml.reconcile import look, reconcile
 from cloudml.run import Run
-from cloudml.spi import Call, Goal, Kind, Later, Payload, Plugin, Provider, Reference, Until
+from cloudml.spi import Call, Goal, Kind, Later, Payload, Plugin, Provider, Reference, Until, spec_key
 from cloudml.states import Key, Phase, State
 from cloudml.testing.killing import Points, Watched
 from cloudml.testing.world import World
@@ -106,6 +107,8 @@ def rig_of(
 
     def fresh() -> Rig:
         config = empty()
+        if plugin.carried:
+            _stock(made(config), (job, failing, slow))
         return replace(start, config=config, snapshot=lambda: (_everywhere(made(config)), native(config)))
 
     def made(config: Any) -> Process:
@@ -126,6 +129,15 @@ def rig_of(
         timeout=timeout,
     )
     return fresh()
+
+
+def _stock(process: Process, jobs: Sequence[specs.TrainingJob]) -> None:
+    """What the core stores before a job is made, where jobs carry the runtime along."""
+    put = process.provider.artifacts.put
+    put(bundle.key(process.stack), bundle.read())
+    for want in jobs:
+        stored = {"kind": "job", "spec": specs.document(want, specs.MUTABLE[specs.TrainingJob])}
+        put(spec_key(process.stack, want), json.dumps(stored).encode())
 
 
 def _everywhere(process: Process) -> Any:
