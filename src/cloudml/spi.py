@@ -323,6 +323,19 @@ class Plugin:
     carried: bool = False
 
 
+def patched(document: Mapping[str, Any], spec: specs.Native, provider: str) -> dict[str, Any]:
+    """A native document with the spec's ``patch.<provider>`` merged in: maps merge, everything else is replaced."""
+    return _merged(document, spec.patch.get(provider, {}))
+
+
+def _merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(document)
+    for name, value in patch.items():
+        inner = merged.get(name)
+        merged[name] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 def spec_key(stack: str, want: BaseModel) -> str:
     """Where the planned spec of a job or a model lies as a document (``{"kind", "spec"}``)."""
     return f"{stack}/specs/{specs.spec_hash(want)}.json"
@@ -352,5 +365,6 @@ __all__ = [
     "Window",
     "Yes",
     "leaves",
+    "patched",
     "spec_key",
 ]

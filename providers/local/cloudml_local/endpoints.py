@@ -12,11 +12,11 @@ from typing import Any
 from cloudml import specs
 from cloudml.engines import TaskState
 from cloudml.errors import Unavailable
-from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload, leaves
+from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload, leaves, patched
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_local.environment import threads
 from cloudml_local.home import Home
-from cloudml_local.options import NAME, Access, EndpointOptions, patched
+from cloudml_local.options import NAME, Access, EndpointOptions
 from cloudml_local.servers import GATEWAY, Process, Servers, View, serve_argv
 
 SERVE = serve_argv("cloudml.runtime", "serve")
@@ -148,7 +148,7 @@ class LocalEndpoints:
                 "model": deployment.model,
             },
         }
-        yield Call("StartServer", id, patched(document, deployment), f"no server runs {deployment.model}")
+        yield Call("StartServer", id, patched(document, deployment, NAME), f"no server runs {deployment.model}")
 
     def _gateway(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: Part | None) -> Iterator[Call]:
         port, access = _options(want).port, self._access
@@ -160,7 +160,7 @@ class LocalEndpoints:
         labels = {"cloudml-stack": goal.key.stack, **listens}
         document = {"argv": ROUTE, "host": access.host, "port": port, "token": access.token, "labels": labels}
         why = "nothing listens" if have is None or _ended(have) else "its address or its token differs"
-        yield Call("StartGateway", f"{goal.key.name}.{GATEWAY}", patched(document, want), why)
+        yield Call("StartGateway", f"{goal.key.name}.{GATEWAY}", patched(document, want, NAME), why)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from cloudml import specs
 from cloudml.engines import TaskState
 from cloudml.errors import Unsupported
-from cloudml.spi import Call, Caller, Effect, Goal, Operation, leaves
+from cloudml.spi import Call, Caller, Effect, Goal, Operation, leaves, patched
 from cloudml.states import Failure, Key, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
 from cloudml_local.environment import threads
-from cloudml_local.options import NAME, JobOptions, patched
+from cloudml_local.options import NAME, JobOptions
 from cloudml_local.runs import Run, Runs
 
 PHASES = {
@@ -89,7 +89,7 @@ class Jobs:
             "spec": specs.spec_hash(want),
             "labels": {**want.labels, **goal.labels, "cloudml-stack": goal.key.stack},
         }
-        return Call("StartProcess", goal.key.name, patched(document, want), "there is no such run")
+        return Call("StartProcess", goal.key.name, patched(document, want, NAME), "there is no such run")
 
     def _slots(self, key: Key, cpu: float) -> int:
         """How many of the machine's CPUs a job takes. Raises Unsupported if there will never be so many."""

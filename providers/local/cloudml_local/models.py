@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cloudml import specs
 from cloudml.errors import NotFound
-from cloudml.spi import Call, Caller, Effect, Goal, Operation
+from cloudml.spi import Call, Caller, Effect, Goal, Operation, patched
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
-from cloudml_local.options import patched
+from cloudml_local.options import NAME
 from cloudml_local.runs import Runs
 from cloudml_local.store import Family, Store, Version
 
@@ -82,7 +82,7 @@ class Models:
                 "approval": want.approval,
                 "description": want.description,
             }
-            yield Call("CreateVersion", name, patched(document, want), f"no version has hash {hash}")
+            yield Call("CreateVersion", name, patched(document, want, NAME), f"no version has hash {hash}")
         elif want.approval and version.facts["approval"] != want.approval:
             change = {"hash": hash, "approval": want.approval}
             yield Call("SetApproval", name, change, f"it is {version.facts['approval'] or 'not judged'}", Effect.UPDATE)

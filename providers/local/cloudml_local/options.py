@@ -1,15 +1,13 @@
-"""What only this provider has: typed options, and the raw patch that is merged last into a native document."""
+"""What only this provider has: typed options, and who may use its endpoints."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloudml.specs import Native
 from cloudml.spi import Secret
 
 NAME = "local"
@@ -67,16 +65,3 @@ def loopback(host: str) -> bool:
 
 
 OPTIONS: Mapping[str, type[BaseModel]] = {"job": JobOptions, "endpoint": EndpointOptions}
-
-
-def patched(document: Mapping[str, Any], spec: Native) -> dict[str, Any]:
-    """The document with the spec's ``patch.local`` merged in: maps merge, everything else is replaced."""
-    return _merged(document, spec.patch.get(NAME, {}))
-
-
-def _merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(document)
-    for name, value in patch.items():
-        inner = merged.get(name)
-        merged[name] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -1,0 +1,173 @@
+"""Model families and their versions in the Model Registry, which numbers the versions and has aliases of its own.
+
+A version's hash, and the run that made it, stand at the end of its ``versionDescription``: labels of a version and of
+its model are merged when they are read (the API's reference, UpdateModelRequest), so no label tells one version apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from cloudml import specs
+from cloudml.spi import Call, Effect, Goal, Later, Operation, Repeat, patched
+from cloudml.states import Key, Part, Phase, State
+from cloudml_vertex.artifacts import CloudStorage
+from cloudml_vertex.options import NAME
+from cloudml_vertex.wire import Wire
+
+MARK = re.compile(r"(?s)(?P<text>.*?)\s*\[cloudml (?P<hash>[0-9a-f]{8})(?: (?P<run>\S+))?\]$")
+NATIVE_ALIAS = "default"
+
+
+class VertexModels:
+    """A job's model is copied to a place of its family's before its version names it, so the job can be deleted."""
+
+    def __init__(self, wire: Wire, artifacts: CloudStorage) -> None:
+        self._wire = wire
+        self._artifacts = artifacts
+
+    def observe(self, key: Key, want: specs.Model | None) -> State | None:
+        name = self._wire.place.model(key.name)
+        operations = self._wire.running(name)  # first: what ends after this look is then seen in the model
+        model = self._wire.find("GetModel", {"name": name})
+        if model is None:
+            return State(key, Phase.CREATING, None, operations=operations) if operations else None
+        return self._state(key, model, operations)
+
+    def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
+        if goal.want is not None:
+            return [*self._version(goal, goal.want, have), *self._alias(goal, goal.want, have)]
+        if goal.cancel or have is None:
+            return []
+        copies = [
+            Call("DeleteObjects", part.id, {"prefix": part.id}, "its family is not wanted", Effect.DELETE)
+            for part in have.of("artifact")
+        ]
+        name = self._wire.place.model(goal.key.name)
+        gone = [Call("DeleteModel", name, {"name": name}, "it is not wanted", Effect.DELETE)] if have.id else []
+        return [*copies, *gone]
+
+    def send(self, call: Call) -> Operation | None:
+        if call.operation == "DeleteObjects":
+            self._artifacts.delete(call.target)
+            return None
+        if call.operation == "CopyObjects":
+            self._artifacts.copy(call.document["source"], call.target)
+            return None
+        return self._wire.write(call.operation, call.document)
+
+    def poll(self, operation: Operation) -> Operation:
+        return self._wire.poll(operation)
+
+    def list(self, stack: str | None) -> Iterator[State]:
+        mark = f'labels.cloudml-stack="{stack}"' if stack else "labels.cloudml-stack:*"
+        ask = {"parent": self._wire.place.name, "filter": f'labels.cloudml-kind="model" AND {mark}'}
+        for model in sorted(self._wire.items("ListModels", ask), key=lambda each: str(each["name"])):
+            name, owner = model["name"].rpartition("/")[2], model["labels"]["cloudml-stack"]
+            yield self._state(Key("model", name, stack or owner), model, self._wire.running(model["name"]))
+
+    # -- the requests ------------------------------------------------------------------------------------------------
+
+    def _version(self, goal: Goal[specs.Model], want: specs.Model, have: State | None) -> Iterator[Call]:
+        place, hash = self._wire.place, specs.spec_hash(want)
+        name, labels = place.model(goal.key.name), {**want.labels, **_family(goal.labels)}
+        there = have if have is not None and have.id else None
+        if there and any(there.labels.get(label) != text for label, text in labels.items()):
+            model = {"name": name, "labels": {**there.labels, **labels}}
+            yield Call(
+                "UpdateModel", name, {"model": model, "updateMask": "labels"}, "its labels differ", Effect.UPDATE
+            )
+        found = [part for part in there.of("version") if part.spec == hash] if there else []
+        for double in found[1:]:
+            why = "a lost answer made it twice"
+            yield Call("DeleteModelVersion", double.id, {"name": double.id}, why, Effect.DELETE)
+        if found:
+            return
+        uri = self._uri(goal.key, want, hash)
+        if want.from_ and not (have and have.part("artifact", name=hash)):
+            source = self._artifacts.uri(f"{goal.key.stack}/runs/{want.from_.removeprefix('run:')}/model")
+            yield Call("CopyObjects", uri, {"source": source}, "the job's files go with the job")
+        model = {
+            "displayName": goal.key.name,
+            "artifactUri": uri,
+            "versionDescription": _description(want, hash),
+            "labels": labels,
+        }
+        identity = {"parentModel": name} if there else {"modelId": goal.key.name}
+        document = {"parent": place.name, **identity, "model": patched(model, want, NAME)}
+        yield Call("UploadModel", goal.key.name, document, f"no version has hash {hash}", repeat=Repeat.GUARDED)
+
+    def _alias(self, goal: Goal[specs.Model], want: specs.Model, have: State | None) -> Iterator[Call]:
+        """One write: an alias that is on another version moves."""
+        part = have.part("version", spec=specs.spec_hash(want)) if have else None
+        if want.alias is None or (part and want.alias in part.facts["aliases"]):
+            return
+        target = self._wire.place.model(goal.key.name, part.name if part else str(Later("version")))
+        name: str | Later = target if part else Later("version")
+        document = {"name": name, "versionAliases": [want.alias]}
+        yield Call("MergeVersionAliases", target, document, f"{want.alias} is elsewhere", Effect.UPDATE)
+
+    def _uri(self, key: Key, want: specs.Model, hash: str) -> str:
+        """Content is where the core has put it; a job's model has a copy of its family's."""
+        if want.path is None:
+            return self._artifacts.uri(f"{_copies(key)}/{hash}")
+        kind, _, digest = want.path.partition(":")
+        return self._artifacts.uri(f"{key.stack}/content/{digest}") if kind == "sha256" else want.path
+
+    # -- what is there -----------------------------------------------------------------------------------------------
+
+    def _state(self, key: Key, model: Mapping[str, Any], operations: tuple[Operation, ...]) -> State:
+        labels = model.get("labels", {})
+        name = model["name"].partition("@")[0]
+        rows = self._wire.items("ListModelVersions", {"name": name})
+        versions = sorted((_part(name, row) for row in rows), key=lambda part: int(part.name))
+        copies = self._artifacts.folders(_copies(Key(key.kind, key.name, labels.get("cloudml-stack", key.stack))))
+        return State(
+            key=key,
+            phase=Phase.READY,
+            owner=labels.get("cloudml-stack"),
+            id=name,
+            parts=(*versions, *(Part("artifact", hash, uri, Phase.READY) for hash, uri in copies)),
+            operations=operations,
+            labels=labels,
+            facts={"aliases": {alias: part.name for part in versions for alias in part.facts["aliases"]}},
+            created=datetime.fromisoformat(model["createTime"]).timestamp(),
+            native=model,
+        )
+
+
+def _part(model: str, row: Mapping[str, Any]) -> Part:
+    match = MARK.fullmatch(row.get("versionDescription", ""))
+    aliases = [alias for alias in row.get("versionAliases", ()) if alias != NATIVE_ALIAS]
+    return Part(
+        kind="version",
+        name=row["versionId"],
+        id=f"{model}@{row['versionId']}",
+        phase=Phase.READY,
+        spec=match["hash"] if match else None,
+        facts={
+            "uri": row.get("artifactUri", ""),
+            "aliases": tuple(aliases),
+            "run": match["run"] if match else None,
+            "description": match["text"] if match else row.get("versionDescription", ""),
+            "created": datetime.fromisoformat(row["versionCreateTime"]).timestamp(),
+        },
+    )
+
+
+def _description(want: specs.Model, hash: str) -> str:
+    run = f" {want.from_.removeprefix('run:')}" if want.from_ else ""
+    return f"{want.description} [cloudml {hash}{run}]".strip()
+
+
+def _family(labels: Mapping[str, str]) -> dict[str, str]:
+    """A family's labels say nothing of one version."""
+    return {name: text for name, text in labels.items() if name not in ("cloudml-hash", "cloudml-prev")}
+
+
+def _copies(key: Key) -> str:
+    """The folder of the store that holds a family's copies of models."""
+    return f"{key.stack}/versions/{key.name}"
