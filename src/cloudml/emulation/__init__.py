@@ -31,12 +31,15 @@ class Evidence(Enum):
 class Route:
     """A real host name, as a pattern of fnmatch (``*.amazonaws.com``), and the loopback port that answers for it.
 
-    ``port`` speaks plain HTTP/1.1; ``grpc``, where the host has it, plain HTTP/2. TLS ends before either.
+    ``port`` speaks plain HTTP/1.1; ``grpc``, where the host has it, plain HTTP/2. TLS ends before either. A metadata
+    service is a route of its address (``169.254.169.254``); where the clouds share one, ``header`` names a header
+    that only requests to this one have.
     """
 
     host: str
     port: int
     grpc: int | None = None
+    header: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class Container:
     ``command`` overrides the image's entry point and ``arguments`` its command, as in Kubernetes; both empty is the
     image's own. ``mounts`` are absolute paths inside to folders or files of this machine, ``read_only`` those
     that cannot be written. ``port`` is where a server answers (None for a job); where an engine cannot give a container
-    a network of its own, it listens elsewhere: ``{port}`` in a value of ``env`` is filled in with the real one.
+    a network of its own, it listens elsewhere: ``{port}`` in a value of ``env``, and in a word of ``command`` and
+    ``arguments``, is filled in with the real one. ``host_name`` is what it calls itself; under each name of ``peers``
+    it reaches the container that calls itself so.
     Limits: ``memory`` in bytes, ``cpus`` in cores, ``timeout`` and ``grace`` in seconds.
     """
 
@@ -63,6 +68,8 @@ class Container:
     cpus: float | None = None
     timeout: float | None = None
     grace: float = 30.0
+    host_name: str | None = None
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

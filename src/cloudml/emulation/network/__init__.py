@@ -1,0 +1,73 @@
+"""The network of an emulation: real host names lead to the emulators, and to nothing else.
+
+Two strengths. *Proxy*: variables lead clients to a proxy on the loopback and make them trust its authority; who ignores
+them reaches the real network. *Isolated*: the program has a network namespace of its own, in which only emulated hosts
+exist; its sockets are handed to the same proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cloudml.emulation import Route
+from cloudml.emulation.network import variables
+from cloudml.emulation.network.authority import Authority
+from cloudml.emulation.network.directory import Directory, Refused
+from cloudml.emulation.network.namespace import Handover
+from cloudml.emulation.network.proxy import Proxy
+
+METADATA = "169.254.169.254"
+BUNDLES = (  # where systems keep the roots that programs trust which no variable reaches
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+class Network:
+    """The proxy and its authority, up until `close`. ``folder`` takes the certificate and the handover's socket."""
+
+    def __init__(self, routes: Iterable[Route], folder: Path, allowed: Iterable[str] = ()) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = Directory(routes, allowed)
+        patterns = [*(route.host for route in self._directory.routes), *self._directory.allowed]
+        authority = Authority(patterns)
+        self.certificate, wgetrc = folder / "ca.pem", folder / "wgetrc"
+        self.certificate.write_bytes(authority.pem)
+        wgetrc.write_text(f"ca_certificate={self.certificate}\n")
+        self._proxy = Proxy(self._directory, authority)
+        self._handover = Handover(self._proxy, self._directory, folder / "handover")
+        metadata = any(route.host == METADATA for route in self._directory.routes)
+        self._trust = variables.trust(self.certificate, wgetrc) | ({} if metadata else variables.NO_METADATA)
+
+    @property
+    def by_proxy(self) -> Mapping[str, str]:
+        """The variables of a program on this machine's own network."""
+        return self._trust | variables.through_proxy(self._proxy.port)
+
+    @property
+    def by_namespace(self) -> Mapping[str, str]:
+        """The variables of a program in a namespace: it needs no proxy."""
+        return self._trust
+
+    def namespace(self) -> Mapping[str, Any]:
+        """What a `cloudml.emulation.box.Box` needs to make such a namespace."""
+        return self._handover.network()
+
+    def covers(self) -> Mapping[Path, tuple[str, ...]]:
+        """Files that are to lie over those of the machine there."""
+        return {self.certificate: BUNDLES}
+
+    @property
+    def refused(self) -> list[Refused]:
+        return self._directory.refused
+
+    def close(self) -> None:
+        self._handover.close()
+        self._proxy.close()
+
+
+__all__ = ["METADATA", "Network", "Refused"]

@@ -1,0 +1,163 @@
+"""Emulators that run in this process: their folders and containers, the network in front of them, and their end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudml.emulation import Cloud, Containers, Emulator, Site
+from cloudml.emulation.faults import Faults
+from cloudml.emulation.lifecycle import INSTANT, Lifecycle
+from cloudml.emulation.processes import ProcessContainers
+from cloudml.errors import ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from cloudml.emulation.network import Network
+
+PREFIX = "cloudml-emulation-"
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """One cloud that runs: its emulator, what it answered, and the faults that are ordered of it."""
+
+    emulator: Emulator
+    cloud: Cloud
+    faults: Faults
+    containers: Containers
+
+
+class Running:
+    """Emulators and their network, up until `close`; also a context manager."""
+
+    def __init__(
+        self, folder: Path, clouds: Sequence[Emulated], network: Network, notes: Sequence[str], end: Callable[[], None]
+    ) -> None:
+        self.folder, self.network, self.notes = folder, network, [*notes]
+        self.clouds = {each.emulator.name: each for each in clouds}
+        self._end = end
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables of a program on this machine's own network, to be added to a clean environment."""
+        return {**self.network.by_proxy, **self._told()}
+
+    @property
+    def isolated(self) -> Mapping[str, str]:
+        """The variables of a program in a network namespace of `network`."""
+        return {**self.network.by_namespace, **self._told()}
+
+    def _told(self) -> dict[str, str]:
+        return {name: value for each in self.clouds.values() for name, value in each.cloud.environment.items()}
+
+    @property
+    def reports(self) -> list[str]:
+        """What whoever started this should know at the end, a sentence each."""
+        refused = ", ".join(map(str, self.network.refused))
+        return [*self.notes, *([f"your program also tried to reach {refused}"] if refused else [])]
+
+    @property
+    def owner(self) -> Path:
+        """The file that is locked as long as this process lives."""
+        return self.folder / "alive"
+
+    def reset(self) -> None:
+        """Empty every cloud, and forget the faults that are still ordered."""
+        for each in self.clouds.values():
+            each.faults.clear()
+            each.cloud.reset()
+
+    def close(self) -> None:
+        """End the network, the emulators and their containers; a folder that was made here goes too."""
+        self._end()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def start(
+    emulators: Sequence[Emulator],
+    folder: Path | None = None,
+    lifecycle: Lifecycle = INSTANT,
+    engine: str = "process",
+    allowed: Sequence[str] = (),
+) -> Running:
+    """Start emulators, then the proxy in front of them. Without ``folder`` they get a temporary one.
+
+    ``allowed`` are real hosts that may be reached. Raises MissingExtra without ``cryptography``, ConfigError for an
+    engine that there is not, and whatever an emulator raises that does not start.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(f"there is no engine {engine!r}", hint=f"one of: {', '.join(ENGINES)}")
+    place = folder or Path(tempfile.mkdtemp(prefix=PREFIX))
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(place / "alive", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return _Start(place, lock, folder is None, engine, lifecycle).run(emulators, allowed)
+
+
+class _Start:
+    """What is up so far, so that all of it ends if the rest does not come up."""
+
+    def __init__(self, folder: Path, lock: int, temporary: bool, engine: str, lifecycle: Lifecycle) -> None:
+        self._folder, self._lock, self._temporary = folder, lock, temporary
+        self._engine, self._lifecycle = engine, lifecycle
+        self._running: Running | None = None
+        self._ends: list[Callable[[], None]] = []
+
+    def run(self, emulators: Sequence[Emulator], allowed: Sequence[str]) -> Running:
+        try:
+            with ThreadPoolExecutor(max(1, len(emulators))) as pool:
+                clouds = [*pool.map(self._emulate, emulators)]
+            routes = [route for each in clouds for route in each.cloud.routes]
+            network = _network()(routes, self._folder / "network", allowed)
+            self._ends.append(network.close)
+            notes = {note for each in clouds if (note := getattr(each.containers, "note", None))}
+            self._running = Running(self._folder, clouds, network, sorted(notes), self.end)
+            return self._running
+        except BaseException:
+            self.end()
+            raise
+
+    def _emulate(self, emulator: Emulator) -> Emulated:
+        folder = self._folder / emulator.name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        containers, faults = ENGINES[self._engine](folder / "containers", self._folder / "alive"), Faults()
+        self._ends.append(containers.close)
+        cloud = emulator.start(Site(folder, containers, self._lifecycle, faults, self._environment))
+        self._ends.append(cloud.close)
+        return Emulated(emulator, cloud, faults, containers)
+
+    def _environment(self) -> Mapping[str, str]:
+        return self._running.environment if self._running else {}
+
+    def end(self) -> None:
+        """In the opposite order, each once."""
+        while self._ends:
+            self._ends.pop()()
+        os.close(self._lock)
+        if self._temporary:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _network() -> type[Network]:
+    try:
+        from cloudml.emulation.network import Network
+    except ModuleNotFoundError as error:
+        if error.name != "cryptography":
+            raise
+        raise MissingExtra("emulation needs cryptography", hint='pip install "cloudml-sdk[emulators]"') from error
+    return Network
+
+
+ENGINES: Mapping[str, Callable[[Path, Path], ProcessContainers]] = {"process": ProcessContainers}

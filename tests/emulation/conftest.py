@@ -1,0 +1,38 @@
+"""Emulators of the tests' own, and containers with and without boxes."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloudml.emulation import box
+from cloudml.emulation.processes import ProcessContainers
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Path]:
+    """A file that is held locked, as long as the test runs."""
+    path = tmp_path / "alive"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield path
+
+
+@pytest.fixture(params=["boxes", "folders"])
+def containers(request: pytest.FixtureRequest, tmp_path: Path, owner: Path) -> Iterator[ProcessContainers]:
+    boxed = request.param == "boxes"
+    assert not boxed or box.refusal() is None, box.refusal()
+    made = ProcessContainers(tmp_path / "containers", owner, boxed)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def boxes(tmp_path: Path, owner: Path) -> Iterator[ProcessContainers]:
+    assert box.refusal() is None, box.refusal()
+    made = ProcessContainers(tmp_path / "containers", owner, boxed=True)
+    yield made
+    made.close()
