@@ -62,7 +62,8 @@ def test_the_local_provider_is_reached_by_its_entry_point() -> None:
 def test_all_is_serve_and_every_sdk() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
-    assert set(everything.removeprefix("cloudml-sdk[").removesuffix("]").split(",")) == set(extras) - {"all", "emulators"}
+    named = set(everything.removeprefix("cloudml-sdk[").removesuffix("]").split(","))
+    assert named == set(extras) - {"all", "emulators"}
 
 
 def test_what_is_installed_declares_what_pyproject_says() -> None:
