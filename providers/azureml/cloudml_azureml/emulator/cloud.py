@@ -1,0 +1,112 @@
+"""An Azure ML on this machine: its parts put together, its hosts, its environment, its end."""
+
+from __future__ import annotations
+
+import fnmatch
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cloudml.emulation import Cloud, Route, Site
+from cloudml_azureml.emulator.answers import Answer, Refused, Request
+from cloudml_azureml.emulator.arm import Front, Served
+from cloudml_azureml.emulator.assets import Assets
+from cloudml_azureml.emulator.history import History
+from cloudml_azureml.emulator.jobs import Jobs
+from cloudml_azureml.emulator.operations import Operations
+from cloudml_azureml.emulator.runs import Runs
+from cloudml_azureml.emulator.signin import Directory
+from cloudml_azureml.emulator.storage import Storage
+from cloudml_azureml.emulator.store import ACCOUNT, GROUP, Store
+from cloudml_azureml.emulator.wire import Server
+from cloudml_azureml.emulator.workspaces import Workspaces
+
+WORKSPACE = "cloudml"
+IMAGE = "cloudml.azurecr.io/cloudml-serve:latest"
+BLOB_HOST = f"{ACCOUNT}.blob.core.windows.net"
+
+
+class AzureML:
+    """One emulator."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.storage = Storage(site.folder)
+        self.directory = Directory()
+        self.store = Store(self.directory.tenant)
+        self.operations = Operations(site.lifecycle)
+        self.runs = Runs(site, self.storage)
+        self.workspaces = Workspaces(self.storage)
+        self.assets = Assets(self.storage)
+        self.jobs = Jobs(self.runs, self.operations, self.workspaces)
+        served = self.served()
+        front = Front(self.directory, self.store, self.operations, site.faults, served)
+        past = History(self.directory, self.store, self.runs, self.storage)
+        self.hosts: Mapping[str, Callable[[Request], Answer | None]] = {
+            "management.azure.com": front.respond,
+            "login.microsoftonline.com": self.directory.respond,
+            "*.api.azureml.ms": past.respond,
+        }
+        self.server = Server(self.respond)
+
+    def served(self) -> Sequence[Served]:
+        return (*self.workspaces.routes(), *self.assets.routes(), *self.jobs.routes())
+
+    def respond(self, request: Request) -> Answer | None:
+        for pattern, answer in self.hosts.items():
+            if fnmatch.fnmatchcase(request.host, pattern):
+                try:
+                    return answer(request)
+                except Refused as refused:
+                    return refused.answer()
+        return Answer(404, {"error": {"code": "NotFound", "message": f"{request.host} is not emulated"}})
+
+    def cloud(self) -> Cloud:
+        routes = [Route(host, self.server.port) for host in self.hosts]
+        return Cloud(
+            [*routes, Route(BLOB_HOST, self.storage.port)],
+            self.environment(),
+            self.close,
+            inspect=self.inspect,
+            reset=self.reset,
+        )
+
+    def environment(self) -> Mapping[str, str]:
+        """What a program needs: Azure's own variables, and those of cloudml's provider."""
+        subscription = str(uuid.uuid4())
+        return {
+            "AZURE_TENANT_ID": self.directory.tenant,
+            "AZURE_CLIENT_ID": self.directory.client,
+            "AZURE_CLIENT_SECRET": self.directory.secret,
+            "AZURE_SUBSCRIPTION_ID": subscription,
+            "CLOUDML_AZUREML_SUBSCRIPTION": subscription,
+            "CLOUDML_AZUREML_RESOURCE_GROUP": GROUP,
+            "CLOUDML_AZUREML_WORKSPACE": WORKSPACE,
+            "CLOUDML_AZUREML_IMAGE": IMAGE,
+            "CLOUDML_AZUREML_COMPUTE": "cpu-cluster",
+        }
+
+    def inspect(self) -> Mapping[str, Any]:
+        return {"workspaces": self.store.summary(), "faults": [repr(fault) for fault in self.site.faults]}
+
+    def reset(self) -> None:
+        """Everything is gone but the storage account's containers, which nobody will find again."""
+        self.runs.close()
+        self.operations.clear()
+        self.store.clear()
+
+    def close(self) -> None:
+        self.reset()
+        self.server.close()
+        self.storage.close()
+
+
+def start(site: Site) -> Cloud:
+    """Raises MissingExtra if Azurite or Node is not there, Unavailable if it does not start."""
+    made = AzureML(site)
+    try:
+        made.storage.ready()
+    except Exception:
+        made.close()
+        raise
+    return made.cloud()
