@@ -131,7 +131,7 @@ class VertexEndpoints:
         """No traffic, then no deployed models, then no endpoint, then no serving models."""
         name = self._wire.place.endpoint(key.name)
         if have.id and have.facts["split"]:
-            document = {"endpoint": {"name": name}, "updateMask": "trafficSplit"}
+            document = {"endpoint": {"name": name, "displayName": key.name}, "updateMask": "trafficSplit"}
             yield Call("UpdateEndpoint", name, document, "what has traffic cannot be undeployed", Effect.UPDATE)
         yield from (self._undeploy(key, part) for part in have.of("deployment"))
         if have.id:
@@ -233,7 +233,12 @@ class VertexEndpoints:
         if there and (there.facts["split"], dict(there.labels), there.facts["limit"]) == (split, labels, limit):
             return None
         name = self._wire.place.endpoint(goal.key.name)
-        endpoint: dict[str, Any] = {"name": name, "trafficSplit": split, "labels": labels}
+        endpoint: dict[str, Any] = {
+            "name": name,
+            "displayName": goal.key.name,  # required of every endpoint that is sent, whatever the mask says
+            "trafficSplit": split,
+            "labels": labels,
+        }
         mask = "trafficSplit,labels"
         if limit:
             endpoint["clientConnectionConfig"] = {"inferenceTimeout": limit}

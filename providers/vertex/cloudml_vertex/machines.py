@@ -58,6 +58,7 @@ ACCELERATED = (
     Machine("a3-highgpu-8g", 208, 1872, "NVIDIA_H100_80GB", 8),
 )
 DEFAULT_ACCELERATOR = "NVIDIA_L4"
+PREFIXES = ("", "NVIDIA_", "NVIDIA_TESLA_")
 
 
 def choose(resources: Resources, table: tuple[Machine, ...], type: str | None, accelerator: str | None) -> Machine:
@@ -91,4 +92,4 @@ def _accelerator(resources: Resources, chosen: str | None) -> str:
         return ""
     word = (chosen or resources.gpu_type or DEFAULT_ACCELERATOR).upper().replace("-", "_")
     known = sorted({row.accelerator for row in ACCELERATED})
-    return next((name for name in known if word in (name, name.rpartition("_")[2])), word)
+    return next((name for name in known if word in {name.removeprefix(start) for start in PREFIXES}), word)

@@ -76,7 +76,7 @@ class VertexModels:
         name, labels = place.model(goal.key.name), {**want.labels, **_family(goal.labels)}
         there = have if have is not None and have.id else None
         if there and any(there.labels.get(label) != text for label, text in labels.items()):
-            model = {"name": name, "labels": {**there.labels, **labels}}
+            model = {"name": name, "displayName": goal.key.name, "labels": {**there.labels, **labels}}
             yield Call(
                 "UpdateModel", name, {"model": model, "updateMask": "labels"}, "its labels differ", Effect.UPDATE
             )
