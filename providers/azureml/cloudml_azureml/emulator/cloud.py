@@ -11,10 +11,13 @@ from cloudml.emulation import Cloud, Route, Site
 from cloudml_azureml.emulator.answers import Answer, Refused, Request
 from cloudml_azureml.emulator.arm import Front, Served
 from cloudml_azureml.emulator.assets import Assets
+from cloudml_azureml.emulator.deployments import Deployments
+from cloudml_azureml.emulator.endpoints import Endpoints
 from cloudml_azureml.emulator.history import History
 from cloudml_azureml.emulator.jobs import Jobs
 from cloudml_azureml.emulator.operations import Operations
 from cloudml_azureml.emulator.runs import Runs
+from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.signin import Directory
 from cloudml_azureml.emulator.storage import Storage
 from cloudml_azureml.emulator.store import ACCOUNT, GROUP, Store
@@ -39,6 +42,9 @@ class AzureML:
         self.workspaces = Workspaces(self.storage)
         self.assets = Assets(self.storage)
         self.jobs = Jobs(self.runs, self.operations, self.workspaces)
+        self.serving = Serving(site, self.storage, self.store, self.directory)
+        self.endpoints = Endpoints(self.store, self.serving, self.operations, self.directory)
+        self.deployments = Deployments(self.serving, self.operations, site.faults)
         served = self.served()
         front = Front(self.directory, self.store, self.operations, site.faults, served)
         past = History(self.directory, self.store, self.runs, self.storage)
@@ -46,11 +52,13 @@ class AzureML:
             "management.azure.com": front.respond,
             "login.microsoftonline.com": self.directory.respond,
             "*.api.azureml.ms": past.respond,
+            "*.inference.ml.azure.com": self.serving.respond,
         }
         self.server = Server(self.respond)
 
     def served(self) -> Sequence[Served]:
-        return (*self.workspaces.routes(), *self.assets.routes(), *self.jobs.routes())
+        parts = (self.workspaces, self.assets, self.jobs, self.endpoints, self.deployments)
+        return [route for part in parts for route in part.routes()]
 
     def respond(self, request: Request) -> Answer | None:
         for pattern, answer in self.hosts.items():
@@ -93,10 +101,12 @@ class AzureML:
         """Everything is gone but the storage account's containers, which nobody will find again."""
         self.runs.close()
         self.operations.clear()
+        self.serving.reset()
         self.store.clear()
 
     def close(self) -> None:
         self.reset()
+        self.serving.close()
         self.server.close()
         self.storage.close()
 

@@ -120,6 +120,7 @@ class Nodes:
         image = environment.properties.get("image") or ""
         command = REFERENCE.sub(lambda found: self._values[f"{found[1]}.{found[2]}"], self._properties["command"])
         processes = self._nodes * self._per_node
+        names = tuple(f"node-{rank}" for rank in range(processes)) if processes > 1 else ()
         self._ids = [f"{self._folder.name}-{attempt}-{rank}" for rank in range(processes)]
         for rank, id in enumerate(self._ids):
             work = self._folder / f"wd-{attempt}-{rank}"
@@ -135,6 +136,8 @@ class Nodes:
                     mounts={**self._mounts, inside: work},
                     read_only=frozenset(self._read_only),
                     grace=GRACE,
+                    host_name=names[rank] if names else None,
+                    peers=names,
                 )
             )
 
@@ -161,20 +164,13 @@ class Nodes:
 
     def _distribution(self, rank: int) -> dict[str, str]:
         node, local = divmod(rank, self._per_node)
-        size = str(self._nodes * self._per_node)
-        made = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": self._master_port, "NODE_RANK": str(node)}
-        made |= {
-            "AZ_BATCHAI_JOB_MASTER_NODE_IP": "127.0.0.1",
-            "AZ_BATCH_HOST_LIST": ",".join(["127.0.0.1"] * self._nodes),
-        }
+        size, master = self._nodes * self._per_node, "node-0" if self._nodes * self._per_node > 1 else "127.0.0.1"
+        made = {"MASTER_ADDR": master, "MASTER_PORT": self._master_port, "NODE_RANK": str(node)}
+        made |= {"AZ_BATCHAI_JOB_MASTER_NODE_IP": master}
         if self._kind == "Mpi":
-            ranks = {"OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_SIZE": size}
-            return (
-                made
-                | ranks
-                | {"OMPI_COMM_WORLD_LOCAL_RANK": str(local), "OMPI_COMM_WORLD_LOCAL_SIZE": str(self._per_node)}
-            )
-        return made | {"WORLD_SIZE": size, "RANK": str(rank), "LOCAL_RANK": str(local)}
+            told = {"RANK": rank, "SIZE": size, "LOCAL_RANK": local, "LOCAL_SIZE": self._per_node}
+            return made | {f"OMPI_COMM_WORLD_{name}": str(value) for name, value in told.items()}
+        return made | {"WORLD_SIZE": str(size), "RANK": str(rank), "LOCAL_RANK": str(local)}
 
     def running(self) -> bool:
         """Whether the job goes on. Once a process has ended badly, the others are stopped."""

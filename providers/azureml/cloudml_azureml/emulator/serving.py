@@ -1,0 +1,259 @@
+"""What runs behind endpoints: fleets that replace each other, and requests on their way to them."""
+
+from __future__ import annotations
+
+import hmac
+import http.client
+import random
+import re
+import threading
+import time
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from cloudml.emulation import Site
+from cloudml.errors import CloudmlError
+from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request
+from cloudml_azureml.emulator.collector import Collector
+from cloudml_azureml.emulator.durations import seconds
+from cloudml_azureml.emulator.fleet import Fleet, Instance
+from cloudml_azureml.emulator.signin import ML, Directory
+from cloudml_azureml.emulator.storage import Storage
+from cloudml_azureml.emulator.store import Resource, Store, Workspace
+
+HOST = re.compile(r"([^.]+)\.[^.]+\.inference\.ml\.azure\.com")
+REVIVE_EVERY = 0.5  # seconds
+QUEUE = 2  # requests that may wait or run, in multiples of what may run
+DROPPED = frozenset(
+    ("authorization", "host", "connection", "content-length", "transfer-encoding", "azureml-model-deployment")
+)
+# A PUT that changes nothing but these leaves the instances as they are.
+LIVE = (
+    "description",
+    "properties",
+    "requestSettings",
+    "dataCollector",
+    "provisioningState",
+    "livenessProbe",
+    "scaleSettings",
+)
+
+Key = tuple[str, str, str]  # workspace, endpoint, deployment
+
+
+@dataclass
+class Served:
+    """A deployment as requests see it: the fleet that serves, and how many requests are on their way."""
+
+    fleet: Fleet | None = None
+    failed: str = ""  # the last output of a fleet that never served
+    pending: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+class Serving:
+    """All deployments of one emulator."""
+
+    def __init__(self, site: Site, storage: Storage, store: Store, directory: Directory) -> None:
+        self._site, self._storage, self._store, self._directory = site, storage, store, directory
+        self._served: dict[Key, Served] = {}
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(8, "azureml-deploy")
+        self._mirrors = ThreadPoolExecutor(4, "azureml-mirror")
+        self._collector = Collector(storage)
+        self._closing = threading.Event()
+        self._reviver = threading.Thread(target=self._revive, name="azureml-revive", daemon=True)
+        self._reviver.start()
+
+    # Deployments.
+
+    def deploy(self, workspace: Workspace, endpoint: str, deployment: Resource) -> Future[None]:
+        """Brings up what the resource says; what serves now goes on until then."""
+        with self._lock:
+            served = self._served.setdefault((workspace.guid, endpoint, deployment.name), Served())
+        return self._pool.submit(self._deploy, workspace, endpoint, deployment, served)
+
+    def _deploy(self, workspace: Workspace, endpoint: str, deployment: Resource, served: Served) -> None:
+        before = served.fleet
+        if before is not None and _runs_the_same(before.properties, deployment.properties):
+            before.scale(deployment.body["sku"]["capacity"])
+            before.properties = dict(deployment.properties)
+            return
+        fleet = Fleet(self._site, self._storage, workspace, endpoint, deployment)
+        try:
+            fleet.start()
+        except Exception:
+            served.failed = fleet.said()
+            fleet.end()
+            raise
+        deployment.hidden["route"] = fleet.route
+        served.fleet, served.failed = fleet, ""
+        if before is not None:
+            before.end()
+
+    def remove(self, workspace: Workspace, endpoint: str, name: str) -> None:
+        with self._lock:
+            served = self._served.pop((workspace.guid, endpoint, name), None)
+        if served and served.fleet:
+            served.fleet.end()
+
+    def logs(self, workspace: Workspace, endpoint: str, name: str) -> str:
+        """What its instances have written; of one that failed, what it wrote before."""
+        served = self._served.get((workspace.guid, endpoint, name))
+        if served is None:
+            return ""
+        return served.failed + (served.fleet.said() if served.fleet else "")
+
+    def _revive(self) -> None:
+        while not self._closing.wait(REVIVE_EVERY):
+            for served in tuple(self._served.values()):
+                if served.fleet:
+                    served.fleet.revive()
+
+    def reset(self) -> None:
+        with self._lock:
+            ending, self._served = self._served, {}
+        for served in ending.values():
+            if served.fleet:
+                served.fleet.end()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._reviver.join()
+        self._pool.shutdown(cancel_futures=True)
+        self._mirrors.shutdown(cancel_futures=True)
+        self.reset()
+        self._collector.close()
+
+    # Requests.
+
+    def respond(self, request: Request) -> Answer:
+        """What <endpoint>.<region>.inference.ml.azure.com says."""
+        found = HOST.fullmatch(request.host)
+        workspace, endpoint = self._endpoint(found[1] if found else "")
+        self._authorize(request, endpoint)
+        if request.path == "/swagger.json":
+            return Answer(404, {"error": {"code": "NotFound", "message": "The deployment has no swagger."}})
+        name = self._choose(request, endpoint)
+        served = self._served.get((workspace.guid, endpoint.name, name))
+        if served is None or served.fleet is None:
+            raise Refused(404, "NotFound", f"Deployment '{name}' was not found or does not serve.")
+        self._mirror(request, workspace, endpoint)
+        return self._asked(request, workspace, endpoint, name, served, served.fleet)
+
+    def _endpoint(self, name: str) -> tuple[Workspace, Resource]:
+        for workspace in self._store:
+            for endpoint in workspace.children("onlineEndpoints"):
+                if endpoint.name.lower() == name:
+                    return workspace, endpoint
+        raise Refused(404, "NotFound", f"There is no endpoint '{name}'.")
+
+    def _authorize(self, request: Request, endpoint: Resource) -> None:
+        if endpoint.properties["authMode"] != "Key":
+            self._directory.check(request, ML)
+            return
+        kind, _, key = request.headers.get("authorization", "").partition(" ")
+        known = (endpoint.hidden["primaryKey"], endpoint.hidden["secondaryKey"])
+        if kind.lower() != "bearer" or not any(hmac.compare_digest(key.encode(), each.encode()) for each in known):
+            raise Refused(401, "KeyAuthenticationFailed", "key_auth_bad_header_or_key")
+
+    def _choose(self, request: Request, endpoint: Resource) -> str:
+        if named := request.headers.get("azureml-model-deployment"):
+            return named
+        traffic: dict[str, int] = {name: share for name, share in endpoint.hidden.get("traffic", {}).items() if share}
+        if not traffic:
+            raise Refused(404, "NotFound", "The endpoint has no deployment with a positive traffic weight.")
+        return random.choices([*traffic], [*traffic.values()])[0]
+
+    def _mirror(self, request: Request, workspace: Workspace, endpoint: Resource) -> None:
+        """A copy for the deployment that is tried out; nobody waits for its answer."""
+        if request.headers.get("azureml-model-deployment"):
+            return
+        for name, share in endpoint.hidden.get("mirrorTraffic", {}).items():
+            served = self._served.get((workspace.guid, endpoint.name, name))
+            if served and served.fleet and random.random() * 100 < share:
+                self._mirrors.submit(self._mirrored, request, workspace, endpoint, name, served, served.fleet)
+
+    def _mirrored(self, *asked: object) -> None:
+        try:
+            self._asked(*asked)  # type: ignore[arg-type]
+        except (Refused, CloudmlError, OSError):
+            return
+
+    def _asked(
+        self, request: Request, workspace: Workspace, endpoint: Resource, name: str, served: Served, fleet: Fleet
+    ) -> Answer:
+        id = str(uuid.uuid4())
+        settings: Document = fleet.properties["requestSettings"]
+        timeout = seconds(settings["requestTimeout"])
+        width = settings["maxConcurrentRequestsPerInstance"] * max(1, len(fleet.instances))
+        deadline = time.monotonic() + timeout
+        _enter(served, width, deadline)
+        try:
+            answer = self._sent(request, fleet, id, deadline - time.monotonic())
+        finally:
+            with served.changed:
+                served.pending -= 1
+                served.changed.notify_all()
+        told = {
+            **answer.headers,
+            "x-request-id": id,
+            "azureml-model-deployment": name,
+            "ms-azureml-model-session": name,
+        }
+        answer = Answer(answer.status, answer.body, told)
+        self._collector.keep(workspace, endpoint, fleet, id, request, answer)
+        return answer
+
+    def _sent(self, request: Request, fleet: Fleet, id: str, timeout: float) -> Answer:
+        headers = {name: value for name, value in request.headers.items() if name not in DROPPED}
+        headers |= {"x-request-id": id, "x-ms-request-id": id}
+        try:
+            status, body, told = _forwarded(fleet.next(), request, headers, max(timeout, 0.01))
+        except TimeoutError as late:
+            raise Refused(408, "RequestTimeout", "The model did not answer within requestTimeout.") from late
+        except (OSError, http.client.HTTPException) as lost:
+            raise Refused(502, "BadGateway", "The model's container has crashed or ended the connection.") from lost
+        kept = {"Content-Type": told.get("content-type", "application/octet-stream")}
+        if status == 200:
+            return Answer(200, body, kept)
+        reason = told.get("reason", "")
+        kept |= {"ms-azureml-model-error-statuscode": str(status), "ms-azureml-model-error-reason": reason}
+        return Answer(424, body, kept)
+
+
+def _enter(served: Served, width: int, deadline: float) -> None:
+    """Waits for one of ``width`` places. Raises Refused where too many wait already, or nothing is free in time."""
+    with served.changed:
+        if served.pending >= QUEUE * width:
+            raise Refused(429, "TooManyRequests", "Too many pending requests.")
+        served.pending += 1
+        while served.pending > width and not served.changed.wait_for(
+            lambda: served.pending <= width, max(0.0, deadline - time.monotonic())
+        ):
+            served.pending -= 1
+            served.changed.notify_all()
+            raise Refused(408, "RequestTimeout", "The request waited longer than requestTimeout.")
+
+
+def _forwarded(
+    instance: Instance, request: Request, headers: dict[str, str], timeout: float
+) -> tuple[int, bytes, dict[str, str]]:
+    for fresh in (False, True):
+        try:
+            with instance.connection(timeout) as connection:
+                connection.request(request.method, request.target, request.body, headers)
+                answer = connection.getresponse()
+                body = answer.read()
+                told = {name.lower(): value for name, value in answer.getheaders()}
+                return answer.status, body, {**told, "reason": answer.reason}
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if fresh:
+                raise
+            instance.hang_up()  # it had been idle for too long
+    raise AssertionError("unreachable")
+
+
+def _runs_the_same(before: Document, after: Document) -> bool:
+    return {**before, **dict.fromkeys(LIVE)} == {**after, **dict.fromkeys(LIVE)}
