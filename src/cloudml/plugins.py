@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
-from cloudml.errors import ConfigError, MissingExtra
+from cloudml.emulation import Emulator
+from cloudml.errors import ConfigError, MissingExtra, Unsupported
 from cloudml.spi import Plugin
 
 GROUP = "cloudml.providers"
@@ -30,6 +32,36 @@ def load(name: str) -> Plugin:
     if not isinstance(plugin, Plugin):
         raise ConfigError(f"the entry point of provider {name!r} is not a cloudml.spi.Plugin")
     return plugin
+
+
+def emulator(name: str) -> Emulator:
+    """What emulates that provider's cloud. Unsupported if nothing does, MissingExtra if what it needs is missing."""
+    named = load(name).emulator
+    if named is None:
+        able = [each for each in names() if load(each).emulator]
+        raise Unsupported(f"provider {name!r} has no emulator", hint=f"emulated: {', '.join(able) or 'none'}")
+    module, _, attribute = named.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        missing = f"emulating {name!r} needs {error.name}"
+        raise MissingExtra(missing, hint=f'pip install "cloudml-sdk[{name},emulators]"') from error
+    if not isinstance(found, Emulator):
+        raise ConfigError(f"{named}, the emulator of provider {name!r}, is not a cloudml.emulation.Emulator")
+    return found
+
+
+def emulated() -> list[str]:
+    """The providers whose cloud can be emulated here: what the plugin and the emulator need is installed."""
+    return [name for name in names() if _emulates(name)]
+
+
+def _emulates(name: str) -> bool:
+    try:
+        emulator(name)
+    except (Unsupported, MissingExtra):
+        return False
+    return True
 
 
 def _install(entry: EntryPoint) -> str:

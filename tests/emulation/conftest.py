@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def boxes(tmp_path: Path, owner: Path) -> Iterator[ProcessContainers]:
     made = ProcessContainers(tmp_path / "containers", owner, boxed=True)
     yield made
     made.close()
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of a program in which the tests' own provider is installed."""
+    here = tmp_path / "installed"
+    (here / "tiny-1.dist-info").mkdir(parents=True)
+    (here / "tiny-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
+    (here / "tiny-1.dist-info" / "entry_points.txt").write_text("[cloudml.providers]\ntiny = tiny_plugin:plugin\n")
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join([str(here), str(Path(__file__).parent)])}

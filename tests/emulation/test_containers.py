@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from emulated_waiting import ended, until
+from emulated_waiting import ended, processes, unlikely_sleep, until
 
 from cloudml.emulation import Container
 from cloudml.emulation.processes import ProcessContainers
@@ -168,7 +167,7 @@ def test_data_beyond_the_memory_is_refused(containers: ProcessContainers) -> Non
 @pytest.mark.parametrize("boxed", [True, False], ids=["boxes", "folders"])
 def test_containers_die_with_their_owner(tmp_path: Path, boxed: bool) -> None:
     """An owner that is killed cannot clean up; its containers end all the same."""
-    mark = f"sleep {600 + os.getpid() / 1e6:.6f}"
+    mark = unlikely_sleep()
     program = f"""
 import fcntl, sys, time
 from pathlib import Path
@@ -185,25 +184,12 @@ time.sleep(600)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as owner:
         assert owner.stdout
         assert owner.stdout.readline() == b"up\n"
-        until(lambda: len(_running(mark)) >= 2, "both sleep")
+        until(lambda: len(processes(mark)) >= 2, "both sleep")
         owner.kill()
-    until(lambda: not _running(mark), "nobody sleeps any more")
+    until(lambda: not processes(mark), "nobody sleeps any more")
     left = ProcessContainers(tmp_path / "containers", boxed=boxed)
     ended(left, "job")
     left.close()
-
-
-def _running(mark: str) -> list[str]:
-    """The processes that were started with exactly that command."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-        except OSError:
-            continue
-        if command == mark:
-            found.append(process.name)
-    return found
 
 
 def test_two_servers_never_share_a_port(containers: ProcessContainers) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "providers": Lazy(
         "cloudml.cli.providers", "providers", "What each installed provider can do, and on what evidence."
     ),
+    "emulate": Lazy("cloudml.cli.emulate", "emulate", "Run a command against clouds on this machine."),
     "doctor": Lazy("cloudml.cli.doctor", "doctor", "Look at this machine: what is missing, and what to do about it."),
     "completion": Lazy("cloudml.cli.completion", "completion", "Print what makes a shell complete commands and names."),
 }

@@ -27,3 +27,5 @@ class Lifecycle:
 
 
 INSTANT = Lifecycle()
+SLOW = Lifecycle(seconds=1.0)
+LIFECYCLES = {"instant": INSTANT, "slow": SLOW}

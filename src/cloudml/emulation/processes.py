@@ -19,7 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from cloudml.emulation import Container, Ran
 from cloudml.emulation.box import Box, refusal
@@ -40,20 +42,27 @@ LOOK_EVERY = 0.01  # seconds
 class ProcessContainers:
     """Runs containers as processes, in boxes where the kernel makes them; ``note`` says if, and why, it does not.
 
-    ``owner`` is a file that the emulator's process holds locked: its containers end when it does.
+    ``owner`` is a file that the emulator's process holds locked: its containers end when it does. ``images`` are names
+    of images that are to be known by another name.
     """
 
-    def __init__(self, folder: Path, owner: Path | None = None, boxed: bool | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        owner: Path | None = None,
+        boxed: bool | None = None,
+        images: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._engine = ProcessEngine(folder / "tasks")
         self._places = folder / "places"
-        self._owner = owner
+        self._owner, self._images = owner, images
         refused = (refusal() if boxed is None else None) or ("not wanted" if boxed is False else None)
         self._boxed = refused is None
         self.note = refused and f"no boxes ({refused}): containers find their folders by variables and arguments"
 
     def start(self, container: Container) -> None:
         """Starts it. Raises AlreadyExists, and NotFound for an image whose command cannot be known here."""
-        argv = _argv(container)
+        argv = _argv(replace(container, image=self._images.get(container.image, container.image)))
         place = self._places / f"{container.id}-{os.urandom(4).hex()}"
         labels = {"place": place.name}
         try:

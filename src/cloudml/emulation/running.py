@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from cloudml.emulation import Cloud, Containers, Emulator, Site
+from cloudml.emulation import Cloud, Containers, Emulator, Route, Site, admin
 from cloudml.emulation.faults import Faults
 from cloudml.emulation.lifecycle import INSTANT, Lifecycle
 from cloudml.emulation.processes import ProcessContainers
-from cloudml.errors import ConfigError, MissingExtra
+from cloudml.errors import AlreadyExists, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from cloudml.emulation.network import Network
 
 PREFIX = "cloudml-emulation-"
+ALIVE = "alive"  # in the folder of an emulation: locked as long as its process lives
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,19 @@ class Running:
     ) -> None:
         self.folder, self.network, self.notes = folder, network, [*notes]
         self.clouds = {each.emulator.name: each for each in clouds}
+        self.asked_to_end = threading.Event()
         self._end = end
 
     @property
     def environment(self) -> Mapping[str, str]:
         """The variables of a program on this machine's own network, to be added to a clean environment."""
-        return {**self.network.by_proxy, **self._told()}
+        return {**self.network.by_proxy, **self._told(), admin.FOLDER: str(self.folder)}
 
     @property
     def isolated(self) -> Mapping[str, str]:
         """The variables of a program in a network namespace of `network`."""
-        return {**self.network.by_namespace, **self._told()}
+        here = {admin.FOLDER: str(self.folder), admin.ADDRESS: f"http://{admin.HOST}"}
+        return {**self.network.by_namespace, **self._told(), **here}
 
     def _told(self) -> dict[str, str]:
         return {name: value for each in self.clouds.values() for name, value in each.cloud.environment.items()}
@@ -66,7 +73,7 @@ class Running:
     @property
     def owner(self) -> Path:
         """The file that is locked as long as this process lives."""
-        return self.folder / "alive"
+        return self.folder / ALIVE
 
     def reset(self) -> None:
         """Empty every cloud, and forget the faults that are still ordered."""
@@ -91,25 +98,59 @@ def start(
     lifecycle: Lifecycle = INSTANT,
     engine: str = "process",
     allowed: Sequence[str] = (),
+    images: Mapping[str, str] = MappingProxyType({}),
 ) -> Running:
     """Start emulators, then the proxy in front of them. Without ``folder`` they get a temporary one.
 
-    ``allowed`` are real hosts that may be reached. Raises MissingExtra without ``cryptography``, ConfigError for an
-    engine that there is not, and whatever an emulator raises that does not start.
+    ``allowed`` are real hosts that may be reached, ``images`` are names of images that stand for others. Raises
+    MissingExtra without ``cryptography``, ConfigError for an engine that there is not, AlreadyExists for a folder that
+    is in use, and whatever an emulator raises that does not start.
     """
     if engine not in ENGINES:
         raise ConfigError(f"there is no engine {engine!r}", hint=f"one of: {', '.join(ENGINES)}")
-    place = folder or Path(tempfile.mkdtemp(prefix=PREFIX))
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(place / "alive", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return _Start(place, lock, folder is None, engine, lifecycle).run(emulators, allowed)
+    place, lock = (folder, _hold(folder)) if folder else _temporary()
+    made = functools.partial(ENGINES[engine], owner=place / ALIVE, images=images)
+    return _Start(place, lock, folder is None, made, lifecycle).run(emulators, allowed)
+
+
+def _hold(folder: Path) -> int:
+    """Lock a folder, which is made if need be. Raises AlreadyExists if somebody else holds it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise AlreadyExists(f"an emulation is running in {folder} already") from error
+    return lock
+
+
+def _temporary() -> tuple[Path, int]:
+    """A new folder and its lock; those of emulations that were killed are removed, as nobody holds theirs."""
+    _clear_away()
+    draft = Path(tempfile.mkdtemp(prefix=f".new-{PREFIX}"))
+    lock = _hold(draft)
+    return draft.rename(draft.with_name(draft.name.removeprefix(".new-"))), lock  # held before others look at it
+
+
+def _clear_away() -> None:
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), (left / ALIVE).open() as alive:  # somebody else's, or just being made
+            fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
 
 
 class _Start:
     """What is up so far, so that all of it ends if the rest does not come up."""
 
-    def __init__(self, folder: Path, lock: int, temporary: bool, engine: str, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lock: int,
+        temporary: bool,
+        engine: Callable[[Path], ProcessContainers],
+        lifecycle: Lifecycle,
+    ) -> None:
         self._folder, self._lock, self._temporary = folder, lock, temporary
         self._engine, self._lifecycle = engine, lifecycle
         self._running: Running | None = None
@@ -117,13 +158,17 @@ class _Start:
 
     def run(self, emulators: Sequence[Emulator], allowed: Sequence[str]) -> Running:
         try:
+            administration = admin.Server(self._folder)
+            self._ends.append(administration.close)
             with ThreadPoolExecutor(max(1, len(emulators))) as pool:
                 clouds = [*pool.map(self._emulate, emulators)]
             routes = [route for each in clouds for route in each.cloud.routes]
+            routes.append(Route(admin.HOST, administration.server_port))
             network = _network()(routes, self._folder / "network", allowed)
             self._ends.append(network.close)
             notes = {note for each in clouds if (note := getattr(each.containers, "note", None))}
             self._running = Running(self._folder, clouds, network, sorted(notes), self.end)
+            administration.publish(self._running)
             return self._running
         except BaseException:
             self.end()
@@ -132,7 +177,7 @@ class _Start:
     def _emulate(self, emulator: Emulator) -> Emulated:
         folder = self._folder / emulator.name
         folder.mkdir(mode=0o700, exist_ok=True)
-        containers, faults = ENGINES[self._engine](folder / "containers", self._folder / "alive"), Faults()
+        containers, faults = self._engine(folder / "containers"), Faults()
         self._ends.append(containers.close)
         cloud = emulator.start(Site(folder, containers, self._lifecycle, faults, self._environment))
         self._ends.append(cloud.close)
@@ -160,4 +205,4 @@ def _network() -> type[Network]:
     return Network
 
 
-ENGINES: Mapping[str, Callable[[Path, Path], ProcessContainers]] = {"process": ProcessContainers}
+ENGINES: Mapping[str, Callable[..., ProcessContainers]] = {"process": ProcessContainers}

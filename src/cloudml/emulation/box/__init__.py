@@ -31,7 +31,8 @@ class Box:
     tree is this machine's own, writable. ``hosts`` are names and addresses for /etc/hosts, ``covers`` files that
     lie over others. ``network`` is a network of its own, as `cloudml.emulation.network` makes it. ``owner`` is a file
     that the owner holds locked. ``terminal`` says that the command shares a terminal with whoever starts it. ``memory``
-    limits its data, in bytes. Not ``boxed``: the command and the end, without a place.
+    limits its data, in bytes. ``grace`` is how many seconds after SIGTERM what is left is killed; None leaves that to
+    whoever starts it. Not ``boxed``: the command and the end, without a place.
     """
 
     argv: tuple[str, ...]
@@ -47,6 +48,7 @@ class Box:
     network: Mapping[str, Any] | None = None
     terminal: bool = False
     memory: int | None = None
+    grace: float | None = None
 
     def command(self) -> tuple[str, ...]:
         """What to execute; ``folder`` is the box's own from now on, and exists."""
@@ -67,8 +69,8 @@ class Box:
 
 
 @functools.cache
-def refusal() -> str | None:
-    """Why there can be no boxes here; None where there can. Tried once in every process."""
+def refusal(network: bool = False) -> str | None:
+    """Why there can be no boxes here, or none with a network; None where there can. Tried once in every process."""
     if os.environ.get(OFF) == "off":
         return f"{OFF}=off"
     if sys.platform != "linux":
@@ -77,7 +79,11 @@ def refusal() -> str | None:
         folder = Path(name)
         (folder / "inside").mkdir()
         mounts = {"/opt/cloudml-box": (folder / "inside", "rw")}
-        box = Box(("/bin/sh", "-c", "echo made >/opt/cloudml-box/it"), dict(os.environ), "/", folder, mounts=mounts)
+        alone: dict[str, Any] | None = (
+            {"addresses": [], "listen": [], "control": None, "resolver": ""} if network else None
+        )
+        line = ("/bin/sh", "-c", "echo made >/opt/cloudml-box/it")
+        box = Box(line, dict(os.environ), "/", folder, mounts=mounts, network=alone)
         tried = subprocess.run(box.command(), capture_output=True, text=True, timeout=PROBE)
         if tried.returncode == 0 and (folder / "inside" / "it").exists():
             return None

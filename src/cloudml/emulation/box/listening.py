@@ -21,14 +21,16 @@ else:
 READY = b"ready"
 
 
-def open_network(network: dict[str, Any]) -> socket.socket:
+def open_network(network: dict[str, Any]) -> socket.socket | None:
     """Start the loopback of this namespace, and hand what listens on it to the proxy.
 
     ``network`` has ``addresses`` (more of the loopback's), ``listen`` (kind, address and port of each socket; kind
-    ``dns`` is UDP) and ``control``, the proxy's unix socket. The proxy serves until the connection that is returned
-    ends. Raises OSError.
+    ``dns`` is UDP) and ``control``, the proxy's unix socket, if there is one. The proxy serves until the connection
+    that is returned ends. Raises OSError.
     """
     kernel.loopback_up(network["addresses"])
+    if not network["control"]:
+        return None
     made = [_listen(*each) for each in network["listen"]]
     connection = socket.socket(socket.AF_UNIX)
     folder, name = os.path.split(network["control"])

@@ -37,6 +37,7 @@ else:  # run by path and isolated: only its own folder is known
 REFUSED = 125  # exit code: the box could not be made, and the command was not started
 NOT_FOUND = 127
 PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # to end
 OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends these to the command as well
 SWEEP = 2.0  # seconds
 HOSTS, RESOLVER = "/etc/hosts", "/etc/resolv.conf"
@@ -89,12 +90,14 @@ def _start(body: Any) -> int:
 
 def _watch(pid: int, spec: dict[str, Any], owner: str | None = None, *, sweep: bool = False) -> int:
     """Pass signals on to the child until it has ended; its exit code as shells count it. Then nothing is left of it."""
+    grace = spec["grace"]
     if owner:  # while signals are blocked: that thread is never to be given one
         threading.Thread(target=_outlive, args=(owner, pid, sweep), daemon=True).start()
-    for number in PASSED_ON:
-        signal.signal(number, lambda received, _: _send(pid, received))
-    for number in OF_TERMINAL:
-        signal.signal(number, lambda received, _: None if spec["terminal"] else _send(pid, received))
+    for number in PASSED_ON if spec["terminal"] else (*PASSED_ON, *OF_TERMINAL):
+        signal.signal(number, lambda received, _: _pass_on(pid, received, grace))
+    for number in OF_TERMINAL if spec["terminal"] else ():
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which the command would inherit
+    signal.signal(signal.SIGALRM, lambda *_: _send(pid, signal.SIGKILL))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (*PASSED_ON, *OF_TERMINAL))
     code = _wait(pid)
     if sweep:
@@ -122,6 +125,12 @@ def _outlive(owner: str, pid: int, sweep: bool) -> None:
     if sweep:
         _sweep()
     os._exit(128 + signal.SIGKILL)
+
+
+def _pass_on(pid: int, number: int, grace: float | None) -> None:
+    _send(pid, number)
+    if number in ASKED and grace is not None:
+        signal.setitimer(signal.ITIMER_REAL, max(grace, 0.001))
 
 
 def _send(pid: int, number: int) -> None:
@@ -188,7 +197,7 @@ def _notes(spec: dict[str, Any]) -> dict[str, list[str]]:
 
 def _execute(spec: dict[str, Any]) -> int:
     """Become the command. Returns only where that fails."""
-    for number in (*PASSED_ON, *OF_TERMINAL, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (*PASSED_ON, *OF_TERMINAL, signal.SIGALRM, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if not spec["terminal"]:

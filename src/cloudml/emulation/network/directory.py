@@ -46,11 +46,11 @@ class Directory:
     def allows(self, host: str) -> bool:
         return any(fnmatch.fnmatchcase(host, pattern) for pattern in self.allowed)
 
-    def knows(self, host: str) -> bool:
+    def knows(self, host: str, remember: bool = True) -> bool:
         """Whether a name exists for the program; one that does not is remembered."""
         if self.allows(host) or any(fnmatch.fnmatchcase(host, route.host) for route in self.routes):
             return True
-        if host not in INSIDE:
+        if remember and host not in INSIDE:
             self.refuse(host, None)
         return False
 

@@ -15,9 +15,12 @@ POINTER = b"\xc0\x0c"  # to the name in the question
 
 
 class Resolver(asyncio.DatagramProtocol):
-    """Answers queries. ``known`` says whether a host is emulated, and remembers that others were asked for."""
+    """Answers queries. ``known`` says whether a host is emulated, and is to remember one that is not.
 
-    def __init__(self, known: Callable[[str], bool], address: str) -> None:
+    Clients ask for the addresses of both kinds at once, so only the older kind is remembered.
+    """
+
+    def __init__(self, known: Callable[[str, bool], bool], address: str) -> None:
         self._known, self._address = known, socket.inet_aton(address)
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -36,7 +39,7 @@ class Resolver(asyncio.DatagramProtocol):
             return None
         name, end = read
         question = query[HEADER:end]
-        if not self._known(name):
+        if not self._known(name, query[end - 4 : end - 2] == TYPE_A):
             return query[:2] + NO_SUCH_NAME + b"\0\x01\0\0\0\0\0\0" + question
         if query[end - 4 : end - 2] != TYPE_A:
             return query[:2] + FOUND + b"\0\x01\0\0\0\0\0\0" + question
