@@ -35,18 +35,28 @@ USAGE = 2
 CANNOT = 3  # what another start would not change
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Carry out one verb. Returns the exit code."""
+    try:
+        return carry_out(arguments)
+    except CloudmlError as error:
+        return refused(error)
+
+
+def carry_out(arguments: Sequence[str]) -> int:
+    """Carry out one verb. Returns the exit code; raises CloudmlError as the verb does."""
     if not arguments or arguments[0] not in VERBS:
         sys.stderr.write("usage: python -m cloudml.runtime " + " | ".join(VERBS) + "\n")
         return USAGE
-    try:
-        return VERBS[arguments[0]](arguments[1:])
-    except CloudmlError as error:
-        sys.stderr.write(f"cloudml: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
-        if isinstance(error, MissingExtra):
-            return CANNOT
-        return USAGE if isinstance(error, ValueError) else error.exit_code
+    return VERBS[arguments[0]](arguments[1:])
+
+
+def refused(error: CloudmlError) -> int:
+    """Says what is wrong on stderr. Returns the exit code."""
+    sys.stderr.write(f"cloudml: {error}\n" + (f"  {error.hint}\n" if error.hint else ""))
+    if isinstance(error, MissingExtra):
+        return CANNOT
+    return USAGE if isinstance(error, ValueError) else error.exit_code
 
 
 if __name__ == "__main__":

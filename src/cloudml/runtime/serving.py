@@ -41,6 +41,7 @@ class Settings:
     """The environment of an endpoint process, read once."""
 
     model_dir: Path
+    model_uri: str | None
     host: str
     port: int
     ready_file: Path | None
@@ -68,6 +69,7 @@ def settings(env: Mapping[str, str]) -> Settings:
     default = Limits()
     return Settings(
         model_dir=Path(env["CLOUDML_MODEL_DIR"]),
+        model_uri=env.get("CLOUDML_MODEL_URI") or None,
         host=env.get("CLOUDML_HOST") or "127.0.0.1",
         port=int(_number(env, port, 8080, 0, 65535)),
         ready_file=path("CLOUDML_READY_FILE"),
@@ -219,7 +221,7 @@ class Life:
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             signature = None if self._chosen.signature is None else flavors.read_signature(self._chosen.signature)
-            model = flavors.load(self._chosen.model_dir, signature, self._chosen.trust)
+            model = flavors.load(self._folder(), signature, self._chosen.trust)
             model.features.must_have(self._chosen.redact)
             batcher = Batcher(loop, model, self._metrics)
             batcher.warm_up()
@@ -230,6 +232,14 @@ class Life:
             loop.call_soon_threadsafe(self._end, LOAD_FAILED)
         else:
             loop.call_soon_threadsafe(self._application.loaded, model, batcher)
+
+    def _folder(self) -> Path:
+        """Where the model is; first it is brought there, if the platform left that to us."""
+        if self._chosen.model_uri is None:
+            return self._chosen.model_dir
+        from cloudml.runtime.fetching import fetch
+
+        return fetch(self._chosen.model_uri, self._chosen.model_dir)
 
     def _load_failed(self, error: BaseException) -> None:
         kind = type(error).__name__

@@ -211,6 +211,8 @@ def _write_failure(folders: Folders, failure: JobFailure, attempt: int) -> None:
         draft.replace(folders.output / "failure.json")
         if folders.failure is not None:
             folders.failure.write_text(f"{failure.type}: {failure.message}", encoding="utf-8")
+        if os.environ.get("CLOUDML_FAILURE_FILE"):  # for whoever started this process
+            Path(os.environ["CLOUDML_FAILURE_FILE"]).write_text(text, encoding="utf-8")
     except OSError as error:  # a full disk: the exit code and the log are left
         _say(f"failure.json is not written: {error}")
 
