@@ -221,7 +221,8 @@ class Session:
         """The reference to a version that is observed."""
         digest = part.spec or ""
         sidecar = self.provider.artifacts.uri(sidecars.key(self.stack, family, digest))
-        return Reference(family, digest, part.name, part.id, str(part.facts.get("uri", "")), sidecar)
+        uri, files = str(part.facts.get("uri", "")), part.facts.get("digest")
+        return Reference(family, digest, part.name, part.id, uri, sidecar, files)
 
     def monitor_key(self, endpoint: str) -> str:
         return f"{self.stack}/monitors/{endpoint}.json"

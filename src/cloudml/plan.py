@@ -286,7 +286,8 @@ def _expected(session: Session, family: str, pursuit: Pursuit[Model]) -> Referen
     digest = pursuit.digest
     sidecar = session.provider.artifacts.uri(sidecars.key(session.stack, family, digest))
     return Reference(
-        family, digest, Later(f"version of {family}"), Later(f"id of {family}"), Later(f"files of {family}"), sidecar
+        *(family, digest, Later(f"version of {family}"), Later(f"id of {family}"), Later(f"files of {family}")),
+        *(sidecar, Later(f"digest of {family}")),
     )
 
 

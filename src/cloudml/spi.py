@@ -73,7 +73,10 @@ def leaves(env: Mapping[str, str]) -> dict[str, str | Secret]:
 
 @dataclass(frozen=True)
 class Reference:
-    """A registered model version that a deployment names: what is unknown before it is made is a ``Later``."""
+    """A registered model version that a deployment names: what is unknown before it is made is a ``Later``.
+
+    ``digest`` is that of the model's files, where the provider keeps it: a server loads a pickle that has it.
+    """
 
     family: str
     hash: str
@@ -81,6 +84,7 @@ class Reference:
     id: str | Later
     uri: str | Later
     sidecar: str
+    digest: str | Later | None = None
 
 
 @dataclass(frozen=True)

@@ -238,8 +238,8 @@ class Process:
         part = have.part("version", spec=spec) if have else None
         sidecar = f"{self.stack}/models/{family}/{spec}.json"
         if part is None:
-            return Reference(family, spec, Later("version"), Later("id"), Later("uri"), sidecar)
-        return Reference(family, spec, part.name, part.id, part.facts["uri"], sidecar)
+            return Reference(family, spec, Later("version"), Later("id"), Later("uri"), sidecar, Later("digest"))
+        return Reference(family, spec, part.name, part.id, part.facts["uri"], sidecar, part.facts.get("digest"))
 
 
 def summary(states: Sequence[State]) -> list[Any]:

@@ -1,0 +1,1 @@
+"""cloudml on Amazon SageMaker."""

@@ -1,0 +1,39 @@
+"""What SageMaker can do, and what to use for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloudml.spi import Capability as C
+from cloudml.spi import No, Yes
+
+RENDERED = Yes("the native request, validated against botocore's model")  # nothing emulated behaves differently for it
+CAPABILITIES: Mapping[C, Yes | No] = {
+    C.JOBS: Yes(),
+    C.JOBS_IMAGE: RENDERED,
+    C.JOBS_GPU: RENDERED,
+    C.JOBS_NODES: RENDERED,
+    C.JOBS_SPOT: RENDERED,
+    C.JOBS_RETRIES: RENDERED,
+    C.JOBS_DISK: RENDERED,
+    C.JOBS_WAIT_TIMEOUT: RENDERED,
+    C.MODELS: Yes(),
+    C.MODELS_ALIAS: Yes(),
+    C.MODELS_APPROVAL: Yes(),
+    C.ENDPOINTS: Yes(),
+    C.ENDPOINTS_IMAGE: RENDERED,
+    C.ENDPOINTS_GPU: RENDERED,
+    C.ENDPOINTS_SCALE: RENDERED,
+    C.ENDPOINTS_SCALE_TO_ZERO: No("an instance-based endpoint has one instance at least; set scale.min to 1"),
+    C.ENDPOINTS_SPOT: No("SageMaker serves from on-demand instances only; leave 'spot' out, or use vertex"),
+    C.ENDPOINTS_TRAFFIC: Yes(),
+    C.ENDPOINTS_MIRROR: No("shadow variants are not rendered yet; leave 'mirror' out", planned=True),
+    C.ENDPOINTS_CAPTURE: Yes(),
+    C.ENDPOINTS_REDACT: No("SageMaker's own capture keeps whole requests; leave 'redact' out, or capture nothing"),
+    C.ENDPOINTS_TIMEOUT: No("SageMaker ends every request after 60 s; use 60, or provider 'vertex' or 'azureml'"),
+    C.ENDPOINTS_PIN: Yes(),
+    C.MONITORS: Yes(),
+    C.MONITORS_SCHEDULE: No(
+        "monitoring schedules are not rendered yet; run 'cloudml monitors run' from any cron", planned=True
+    ),
+}

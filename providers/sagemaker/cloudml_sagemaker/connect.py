@@ -1,0 +1,82 @@
+"""One provider over one account and region: the only file that imports the AWS SDK."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config as Settings
+
+from cloudml import __version__
+from cloudml.errors import ConfigError
+from cloudml.spi import Caller
+from cloudml_sagemaker.account import Account, Clients
+from cloudml_sagemaker.artifacts import S3Artifacts
+from cloudml_sagemaker.endpoints import SageMakerEndpoints
+from cloudml_sagemaker.errors import REGION
+from cloudml_sagemaker.jobs import TrainingJobs
+from cloudml_sagemaker.models import ModelPackages
+from cloudml_sagemaker.tags import Tags
+from cloudml_sagemaker.telemetry import CloudWatch
+
+# The caller retries; the SDK's own attempts would multiply with its.
+SETTINGS: Mapping[str, Any] = {
+    "retries": {"total_max_attempts": 1},
+    "connect_timeout": 10,
+    "read_timeout": 70,  # SageMaker ends a request to a model after 60 s
+    "max_pool_connections": 32,
+    "user_agent_extra": f"cloudml/{__version__}",
+}
+
+
+@dataclass(frozen=True)
+class SageMakerProvider:
+    """What ``connect`` returns; monitors live in the artifact store."""
+
+    jobs: TrainingJobs
+    models: ModelPackages
+    endpoints: SageMakerEndpoints
+    artifacts: S3Artifacts
+    telemetry: CloudWatch
+    monitors: None = None
+
+
+def provider(config: Any, caller: Caller) -> SageMakerProvider:
+    """The provider that a configuration and the environment name. ConfigError without a region."""
+    account = opened(config, os.environ, caller)
+    tags, artifacts = Tags(account.clients, caller), S3Artifacts(account, caller)
+    return SageMakerProvider(
+        jobs=TrainingJobs(account, tags, artifacts, caller),
+        models=ModelPackages(account, tags, artifacts, caller),
+        endpoints=SageMakerEndpoints(account, tags, caller),
+        artifacts=artifacts,
+        telemetry=CloudWatch(account, artifacts, caller),
+    )
+
+
+def opened(config: Any, env: Mapping[str, str], caller: Caller) -> Account:
+    """The account, before anything is asked of it."""
+    session = caller.read("LoadProfile", lambda: boto3.Session(profile_name=config.profile))
+    region = config.region or env.get("AWS_REGION") or session.region_name
+    if not region:
+        raise ConfigError("no region is set", hint=REGION)
+    settings = Settings(region_name=region, **SETTINGS)
+
+    def make(service: str) -> Any:
+        return caller.read(f"Client {service}", lambda: session.client(service, config=settings))
+
+    return Account(
+        clients=Clients(make),
+        caller=caller,
+        region=region,
+        prefix=config.prefix,
+        version=__version__,
+        role_arn=config.role or env.get("CLOUDML_SAGEMAKER_ROLE") or None,
+        bucket_name=config.bucket or env.get("CLOUDML_SAGEMAKER_BUCKET") or None,
+        image_uri=config.image or env.get("CLOUDML_SAGEMAKER_IMAGE") or None,
+    )
+
+
