@@ -7,7 +7,7 @@ goes when its last file is there: whoever finds it beside the folder knows that 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -69,7 +69,7 @@ class S3Artifacts:
             for error in answer.get("Errors", ()):
                 raise Invalid(f"{error['Key']} is not deleted: {error.get('Message') or error['Code']}")
 
-    def names(self, prefix: str) -> list[str]:
+    def names(self, prefix: str) -> Sequence[str]:
         """The objects whose names begin so."""
         asked = {"Bucket": self._account.checked_bucket, "Prefix": prefix}
         s3 = self._account.clients["s3"]

@@ -38,7 +38,9 @@ def _rows(side: Mapping[str, Any]) -> Rows:
     if encoding == "CSV" or kind == "text/csv":
         return [[_cell(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row], None
     if encoding == "JSON" or kind in ("application/json", "application/jsonlines"):
-        lines = [json.loads(line) for line in text.splitlines()] if kind == "application/jsonlines" else json.loads(text)
+        lines = (
+            [json.loads(line) for line in text.splitlines()] if kind == "application/jsonlines" else json.loads(text)
+        )
         return _of_json(lines)
     return [], None
 

@@ -78,5 +78,3 @@ def opened(config: Any, env: Mapping[str, str], caller: Caller) -> Account:
         bucket_name=config.bucket or env.get("CLOUDML_SAGEMAKER_BUCKET") or None,
         image_uri=config.image or env.get("CLOUDML_SAGEMAKER_IMAGE") or None,
     )
-
-

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cloudml import specs
 from cloudml.errors import NotFound
-from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload
+from cloudml.spi import Call, Caller, Goal, Operation, Payload
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.instances import suffix
@@ -16,6 +17,7 @@ from cloudml_sagemaker.serving import config_name, gone, present
 from cloudml_sagemaker.tags import HASH, ID, KIND, STACK, Tags, pages
 from cloudml_sagemaker.traffic import percent, weights_of
 
+Listed = tuple[str, str, datetime]
 PHASES = {
     "Creating": Phase.CREATING,
     "InService": Phase.READY,
@@ -80,7 +82,9 @@ class SageMakerEndpoints:
         ]
         labels = [self._tags.of(arn) for _, arn, _ in self._listed("list_endpoints", "Endpoints", "Endpoint")]
         labels += [self._tags.fixed(arn, created) for _, arn, created in rows]
-        keys = {(each[STACK], each[ID]) for each in labels if each.get(KIND) == "endpoint" and {STACK, ID} <= each.keys()}
+        keys = {
+            (each[STACK], each[ID]) for each in labels if each.get(KIND) == "endpoint" and {STACK, ID} <= each.keys()
+        }
         for owner, name in sorted(keys):
             state = self.observe(Key("endpoint", name, owner), None) if stack in (None, owner) else None
             if state is not None and state.owner == owner:
@@ -98,7 +102,7 @@ class SageMakerEndpoints:
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
-    def _state(self, key: Key, found: Mapping[str, Any], parts: list[Part], want: specs.Endpoint | None) -> State:
+    def _state(self, key: Key, found: Mapping[str, Any], parts: Sequence[Part], want: specs.Endpoint | None) -> State:
         labels = self._tags.of(found["EndpointArn"])
         phase, current = PHASES.get(found["EndpointStatus"], Phase.UNKNOWN), found["EndpointConfigName"]
         config = next((part for part in parts if part.kind == "config" and part.name == current), None)
@@ -134,7 +138,7 @@ class SageMakerEndpoints:
         return f"runtime.sagemaker.{self._account.region}.{suffix(self._account.region)}"
 
     def _failure(
-        self, key: Key, found: Mapping[str, Any], phase: Phase, parts: list[Part], want: specs.Endpoint | None
+        self, key: Key, found: Mapping[str, Any], phase: Phase, parts: Sequence[Part], want: specs.Endpoint | None
     ) -> Failure | None:
         """Why it failed; and why it does not run the wanted configuration, though that is there.
 
@@ -158,7 +162,7 @@ class SageMakerEndpoints:
         lines: list[str] = []
         for each in streams:
             name = {"logGroupName": group, "logStreamName": each["logStreamName"], "limit": LINES}
-            events = self._call.read("GetLogEvents", lambda name=name: logs.get_log_events(**name))["events"]
+            events = self._call.read("GetLogEvents", partial(logs.get_log_events, **name))["events"]
             lines += [f"{each['logStreamName']}: ", *(event["message"].rstrip() for event in events)]
         return "\n".join(lines)
 
@@ -166,7 +170,9 @@ class SageMakerEndpoints:
         for name, arn, created in self._listed("list_endpoint_configs", "EndpointConfigs", "EndpointConfig", endpoint):
             labels = self._tags.fixed(arn, created)
             if labels.get(KIND) == "endpoint" and labels.get(ID) == endpoint:
-                yield Part("config", name, arn, Phase.READY, labels.get(HASH), facts=self._config(name, created, labels))
+                yield Part(
+                    "config", name, arn, Phase.READY, labels.get(HASH), facts=self._config(name, created, labels)
+                )
 
     def _config(self, name: str, created: datetime, labels: Mapping[str, str]) -> dict[str, Any]:
         """What a configuration holds; it never changes, so it is asked for once."""
@@ -191,7 +197,7 @@ class SageMakerEndpoints:
         name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
         return self._call.find(operation, lambda: getattr(self._account.clients["sagemaker"], name)(**asked))
 
-    def _listed(self, operation: str, member: str, what: str, endpoint: str = "") -> list[tuple[str, str, datetime]]:
+    def _listed(self, operation: str, member: str, what: str, endpoint: str = "") -> Sequence[Listed]:
         """Name, ARN and time of creation of those whose name begins with an endpoint's, or of all; oldest first."""
         asked = {"NameContains": f"{endpoint}-"} if endpoint else {}
         asked |= {"SortBy": "CreationTime", "SortOrder": "Ascending"}
@@ -203,6 +209,9 @@ class SageMakerEndpoints:
 
 def _answered(response: Mapping[str, Any]) -> tuple[bytes, str, dict[str, str]]:
     """The body, read within the call; its type; and what the model said in its own headers."""
-    names = {"CustomAttributes": "x-amzn-sagemaker-custom-attributes", "InvokedProductionVariant": "x-cloudml-deployment"}
+    names = {
+        "CustomAttributes": "x-amzn-sagemaker-custom-attributes",
+        "InvokedProductionVariant": "x-cloudml-deployment",
+    }
     headers = {header: str(response[member]) for member, header in names.items() if response.get(member)}
     return response["Body"].read(), response.get("ContentType", "application/octet-stream"), headers

@@ -56,11 +56,19 @@ CODES: Mapping[str, Row] = {
         (NotFound, None),
     ),
     "NoSuchBucket": (Invalid, BUCKET),
-    **dict.fromkeys(("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), (Invalid, MOVED)),
+    **dict.fromkeys(
+        ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), (Invalid, MOVED)
+    ),
     **dict.fromkeys(("ResourceLimitExceeded", "ServiceQuotaExceededException"), (QuotaExceeded, QUOTA)),
     "ConflictException": (PreconditionFailed, None),
     **dict.fromkeys(
-        ("InternalFailure", "InternalServerError", "InternalError", "ServiceUnavailable", "InternalDependencyException"),
+        (
+            "InternalFailure",
+            "InternalServerError",
+            "InternalError",
+            "ServiceUnavailable",
+            "InternalDependencyException",
+        ),
         (Unavailable, None),
     ),
 }
@@ -116,7 +124,9 @@ def classify(error: Exception) -> ProviderError | None:
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and "Error" in response:
         return _answered(response, str(getattr(error, "operation_name", "")))
-    names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in ("botocore", "boto3")]
+    names = [
+        kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in ("botocore", "boto3")
+    ]
     row = next((LOCAL[name] for name in names if name in LOCAL), None)
     return row[0](str(error), hint=row[1]) if row else None
 
@@ -126,7 +136,9 @@ def _answered(response: Mapping[str, Any], operation: str) -> ProviderError:
     said, about = response["Error"], response.get("ResponseMetadata", {})
     code, text, status = str(said.get("Code", "")), str(said.get("Message", "")), int(about.get("HTTPStatusCode", 0))
     if code == "ModelError":
-        return ModelError(str(response.get("OriginalMessage") or text), status=int(response.get("OriginalStatusCode", 500)))
+        return ModelError(
+            str(response.get("OriginalMessage") or text), status=int(response.get("OriginalStatusCode", 500))
+        )
     kind, hint = _row(code.removesuffix("Fault"), text, status, operation)
     asked = about.get("HTTPHeaders", {}).get("retry-after", "")
     error = kind(text or code, hint=hint)

@@ -66,7 +66,9 @@ INSTANCES: tuple[Instance, ...] = (
 def choose(resources: Resources, where: str) -> str:
     """The smallest instance type that has what is asked for. ConfigError for a GPU that SageMaker does not have."""
     if resources.shm is not None:
-        raise Unsupported(f"{where}: SageMaker gives containers the instance's shared memory; leave 'resources.shm' out")
+        raise Unsupported(
+            f"{where}: SageMaker gives containers the instance's shared memory; leave 'resources.shm' out"
+        )
     gpu_type = resources.gpu_type.lower() if resources.gpu_type else None
     known = sorted({each.gpu_type for each in INSTANCES if each.gpu_type})
     if gpu_type is not None and gpu_type not in known:

@@ -47,6 +47,7 @@ RUNTIME, SPEC, SOURCE = "cloudml-runtime", "cloudml-spec", "cloudml-source"
 CHANNELS, ML = "/opt/ml/input/data", "/opt/ml"
 CHECKPOINTS = f"{ML}/checkpoints"
 DISK = 30  # GiB, where nothing is asked for
+Channels = tuple[Sequence[Mapping[str, Any]], Mapping[str, str]]
 METRIC = r"#cloudml\.metric name={} value=([0-9eE+\-.]+)"
 
 
@@ -61,9 +62,7 @@ class TrainingJobs:
 
     def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
         sagemaker = self._account.clients["sagemaker"]
-        job = self._call.find(
-            "DescribeTrainingJob", lambda: sagemaker.describe_training_job(TrainingJobName=key.name)
-        )
+        job = self._call.find("DescribeTrainingJob", lambda: sagemaker.describe_training_job(TrainingJobName=key.name))
         if job is None:
             return None
         labels = self._tags.fixed(job["TrainingJobArn"], job["CreationTime"])
@@ -162,7 +161,7 @@ class TrainingJobs:
 
     def _channels(
         self, stack: str, want: specs.TrainingJob, where: str
-    ) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    ) -> tuple[Sequence[Mapping[str, Any]], Mapping[str, str]]:
         """The input channels, and where each input is then found."""
         ours = {RUNTIME: self._account.uri(bundle.key(stack)), SPEC: self._account.uri(spec_key(stack, want))}
         if want.source:

@@ -46,7 +46,7 @@ class ModelPackages:
         self._known: dict[str, Described] = {}
 
     def observe(self, key: Key, want: specs.Model | None) -> State | None:
-        group = self._call.find("DescribeModelPackageGroup", lambda: self._ask("describe_model_package_group", key.name))
+        group = self._call.find("DescribeModelPackageGroup", lambda: self._group(key.name))
         if group is None:
             return None
         digest = self._digest(want, key.stack) if want else None
@@ -143,7 +143,8 @@ class ModelPackages:
         if want.from_ is not None:
             return self._account.uri(f"{stack}/runs/{want.from_.removeprefix('run:')}/output/model/")
         uri = self._account.place(stack, want.path or "")
-        return uri if uri.endswith(("/", ARCHIVE)) or (want.path or "").startswith("s3:") else uri.rpartition("/")[0] + "/"
+        planned = (want.path or "").startswith("sha256:")
+        return uri if uri.endswith("/") or not planned else uri.rpartition("/")[0] + "/"  # the folder of a file
 
     def _digest(self, want: specs.Model, stack: str) -> str | None:
         """The digest of a version's files: its manifest's, else that of content, which its address tells.
@@ -190,7 +191,7 @@ class ModelPackages:
             native=group,
         )
 
-    def _packages(self, family: str) -> list[Mapping[str, Any]]:
+    def _packages(self, family: str) -> Sequence[Mapping[str, Any]]:
         sagemaker = self._account.clients["sagemaker"]
         asked = {"ModelPackageGroupName": family, "MaxResults": 100}
         return self._call.read(
@@ -226,8 +227,8 @@ class ModelPackages:
             self._known[arn] = found
         return self._known[arn]
 
-    def _ask(self, operation: str, family: str) -> Any:
-        return getattr(self._account.clients["sagemaker"], operation)(ModelPackageGroupName=family)
+    def _group(self, family: str) -> Any:
+        return self._account.clients["sagemaker"].describe_model_package_group(ModelPackageGroupName=family)
 
 
 ARCHIVE = ".tar.gz"

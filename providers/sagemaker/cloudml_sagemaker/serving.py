@@ -21,7 +21,7 @@ MODEL = "/opt/ml/model"
 SIDECARS = "/opt/ml/additional-model-data-sources"
 TIMEOUT = 60
 CAPTURED = {"JsonContentTypes": ["application/json", "application/jsonlines"], "CsvContentTypes": ["text/csv"]}
-RETAINED = {
+RETAINED: Mapping[str, Any] = {
     "RetainAllVariantProperties": True,
     "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DataCaptureConfig"}],
 }
@@ -142,7 +142,8 @@ def _create_config(
 def _variant(
     name: str, model: str, deployment: specs.Deployment, options: EndpointOptions, where: str
 ) -> dict[str, Any]:
-    resources, more = deployment.resources, {}
+    resources = deployment.resources
+    more: dict[str, Any] = {}
     if resources.disk:
         more["VolumeSizeInGB"] = math.ceil(resources.disk / GIB)
         limits.check_most(more["VolumeSizeInGB"], 512, "GiB of disk", where)
@@ -159,9 +160,7 @@ def _variant(
     }
 
 
-def _switched(
-    goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None, config: str
-) -> Iterator[Call]:
+def _switched(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None, config: str) -> Iterator[Call]:
     """The endpoint on the configuration, then weights and counts, then the labels that name what was reached."""
     endpoint = goal.key.name
     name, labels = {"EndpointName": endpoint}, base({**want.labels, **goal.labels})

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cloudml.spi import Caller, Window
@@ -93,7 +94,7 @@ class CloudWatch:
         while True:
             asked = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
             asked |= {"nextToken": token} if token else {}
-            page = self._call.read("GetLogEvents", lambda asked=asked: logs.get_log_events(**asked))
+            page = self._call.read("GetLogEvents", partial(logs.get_log_events, **asked))
             found += page["events"]
             if page["nextForwardToken"] == token or not page["events"]:
                 return found, page["nextForwardToken"]

@@ -1,0 +1,494 @@
+"""Golden native requests for every neutral field; botocore's own model takes each, patterns and maxima included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore_shapes import problems, service
+from sagemaker_things import (
+    BUCKET,
+    IMAGE,
+    REGION,
+    ROLE,
+    ROOT,
+    STACK,
+    checked,
+    config,
+    endpoint_calls,
+    job,
+    job_calls,
+    model_calls,
+    provider,
+)
+
+from cloudml import bundle, specs
+from cloudml.errors import CloudmlError, ConfigError, Unsupported
+from cloudml.spi import Goal, Later, Repeat, Secret
+from cloudml.states import Key, Part, Phase, State
+from cloudml_sagemaker.instances import INSTANCES, PYTORCH, REGISTRIES, SKLEARN
+
+DIGEST = "ab" * 32
+WANT = specs.TrainingJob(command="python train.py")
+TAGS = {
+    "cloudml-hash": specs.spec_hash(WANT),
+    "cloudml-id": "fraud-1a2b3c4d-1",
+    "cloudml-kind": "job",
+    "cloudml-name": "fraud",
+    "cloudml-stack": STACK,
+}
+
+
+def tags(found: Any) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def channels(document: Any) -> dict[str, str]:
+    return {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in document["InputDataConfig"]}
+
+
+class TestTheValidator:
+    """It is worth something only if it refuses."""
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"TrainingJobName": "no_underscores"}, "does not match"),
+            ({"TrainingJobName": "a" * 64}, "is over 63"),
+            ({"RoleArn": "arn:aws:iam::1:user/somebody-else"}, "does not match"),
+            ({"Tags": [{"Key": "a", "Value": "b"}] * 51}, "is over 50"),
+            ({"Environment": {"A": "x" * 513}}, "is over 512"),
+            ({"Surprise": 1}, "is not known"),
+            ({"StoppingCondition": {"MaxRuntimeInSeconds": "10"}}, "is no integer"),
+            ({"ResourceConfig": {"InstanceType": "ml.huge", "VolumeSizeInGB": 1}}, "is not one of"),
+        ],
+    )
+    def test_what_the_model_refuses_is_found(self, change: Any, said: str) -> None:
+        found = problems("CreateTrainingJob", {**job(), **change})
+        assert found
+        assert said in found[0]
+
+    def test_every_required_member_is_needed(self) -> None:
+        for name in service("sagemaker").operation_model("CreateTrainingJob").input_shape.required_members:
+            left = {key: value for key, value in job().items() if key != name}
+            assert problems("CreateTrainingJob", left) == [f"CreateTrainingJob.{name} is missing"]
+
+
+class TestJobs:
+    def test_the_whole_request(self) -> None:
+        (call,) = job_calls()
+        runtime = bundle.key(STACK)
+        assert (call.operation, call.target, call.repeat) == ("CreateTrainingJob", "fraud-1a2b3c4d-1", Repeat.SAFE)
+        document = dict(call.document)
+        assert tags(document.pop("Tags")) == TAGS
+        assert channels(call.document) == {
+            "cloudml-runtime": f"s3://{BUCKET}/cloudml/{runtime}",
+            "cloudml-spec": f"{ROOT}/specs/{specs.spec_hash(WANT)}.json",
+        }
+        del document["InputDataConfig"]
+        assert document == {
+            "TrainingJobName": "fraud-1a2b3c4d-1",
+            "RoleArn": ROLE,
+            "AlgorithmSpecification": {
+                "TrainingImage": f"683313688378.dkr.ecr.{REGION}.amazonaws.com/{SKLEARN}",
+                "TrainingInputMode": "File",
+                "ContainerEntrypoint": ["python3", "/opt/ml/input/data/cloudml-runtime/cloudml.pyz"],
+                "ContainerArguments": [
+                    *("train", "--id", "fraud-1a2b3c4d-1"),
+                    *("--spec", f"/opt/ml/input/data/cloudml-spec/{specs.spec_hash(WANT)}.json"),
+                    *("--output", "/opt/ml/output/data", "--model", "/opt/ml/model"),
+                    *("--checkpoints", "/opt/ml/checkpoints", "--failure", "/opt/ml/output/failure"),
+                ],
+            },
+            "HyperParameters": {},
+            "OutputDataConfig": {"S3OutputPath": f"{ROOT}/runs", "CompressionType": "NONE"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 86400},
+            "Environment": {"CLOUDML_PLATFORM": "sagemaker"},
+        }
+
+    def test_source_and_inputs_are_channels(self) -> None:
+        found = job(
+            source=f"sha256:{DIGEST}",
+            inputs={"train": f"sha256:{DIGEST}/train.csv", "rest": "s3://theirs/rest/", "one": "s3://theirs/a/one.csv"},
+        )
+        assert channels(found) | {"cloudml-runtime": "", "cloudml-spec": ""} == {
+            "cloudml-runtime": "",
+            "cloudml-spec": "",
+            "cloudml-source": f"{ROOT}/content/{DIGEST}/",
+            "train": f"{ROOT}/content/{DIGEST}/train.csv",
+            "rest": "s3://theirs/rest/",
+            "one": "s3://theirs/a/one.csv",
+        }
+        arguments = found["AlgorithmSpecification"]["ContainerArguments"]
+        given = [arguments[at + 1] for at, each in enumerate(arguments) if each == "--input"]
+        assert arguments[arguments.index("--source") + 1] == "/opt/ml/input/data/cloudml-source"
+        assert given == [
+            "train=/opt/ml/input/data/train/train.csv",
+            "rest=/opt/ml/input/data/rest",
+            "one=/opt/ml/input/data/one/one.csv",
+        ]
+
+    def test_parameters_are_mirrored_and_never_cut(self) -> None:
+        found = job(params={"lr": 0.1, "name": "x", "deep": True, "fits": "y" * 256, "long": "z" * 257})
+        assert found["HyperParameters"] == {"lr": "0.1", "name": "x", "deep": "true", "fits": "y" * 256}
+        assert len(job(params={f"p{number}": 1 for number in range(101)})["HyperParameters"]) == 100
+
+    def test_spot_waits_and_finds_its_checkpoints(self) -> None:
+        found = job(spot=True, timeout="1h", wait_timeout="30m")
+        assert found["EnableManagedSpotTraining"] is True
+        assert found["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 5400}
+        run = f"{ROOT}/runs/fraud-1a2b3c4d-1"
+        assert found["CheckpointConfig"] == {"S3Uri": f"{run}/checkpoints", "LocalPath": "/opt/ml/checkpoints"}
+        assert job(spot=True, timeout=60)["StoppingCondition"]["MaxWaitTimeInSeconds"] == 120
+
+    @pytest.mark.parametrize(
+        ("fields", "expected"),
+        [
+            ({"retries": 3}, {"RetryStrategy": {"MaximumRetryAttempts": 3}}),
+            ({"timeout": 0.2}, {"StoppingCondition": {"MaxRuntimeInSeconds": 1}}),
+            (
+                {"wait_timeout": "1h"},
+                {"StoppingCondition": {"MaxRuntimeInSeconds": 86400, "MaxPendingTimeInSeconds": 3600}},
+            ),
+            ({"env": {"STEPS": "5"}}, {"Environment": {"CLOUDML_PLATFORM": "sagemaker", "STEPS": "5"}}),
+            (
+                {"nodes": 2, "resources": {"cpu": 8, "memory": "16Gi", "disk": "100Gi"}},
+                {"ResourceConfig": {"InstanceType": "ml.m5.2xlarge", "InstanceCount": 2, "VolumeSizeInGB": 100}},
+            ),
+            (
+                {"resources": {"gpu": 1}},
+                {"ResourceConfig": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}},
+            ),
+        ],
+        ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+    )
+    def test_a_field(self, fields: Any, expected: Any) -> None:
+        if fields.get("timeout"):
+            fields = {**fields, "timeout": 1}
+        found = job(**fields)
+        assert {name: found[name] for name in expected} == expected
+
+    def test_images(self) -> None:
+        assert job(image="python:3.12")["AlgorithmSpecification"]["TrainingImage"] == "python:3.12"
+        gpu = job(resources={"gpu": 1})["AlgorithmSpecification"]["TrainingImage"]
+        assert gpu == f"763104351884.dkr.ecr.{REGION}.amazonaws.com/{PYTORCH}"
+
+    def test_metrics_by_the_line_that_the_runtime_prints(self) -> None:
+        (found,) = job(metrics=["auc/val"])["AlgorithmSpecification"]["MetricDefinitions"]
+        assert found == {"Name": "auc/val", "Regex": r"#cloudml\.metric name=auc/val value=([0-9eE+\-.]+)"}
+
+    def test_options_and_patch(self) -> None:
+        options = {
+            "instance_type": "ml.c5.xlarge",
+            "subnets": ["subnet-1"],
+            "security_groups": ["sg-1"],
+            "network_isolation": True,
+            "kms_key": "key",
+            "volume_kms_key": "disk-key",
+            "keep_alive": 600,
+        }
+        found = job(
+            options={"sagemaker": options}, patch={"sagemaker": {"EnableInterContainerTrafficEncryption": True}}
+        )
+        assert found["ResourceConfig"] == {
+            "InstanceType": "ml.c5.xlarge",
+            "InstanceCount": 1,
+            "VolumeSizeInGB": 30,
+            "VolumeKmsKeyId": "disk-key",
+            "KeepAlivePeriodInSeconds": 600,
+        }
+        assert found["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+        assert found["EnableNetworkIsolation"] is True
+        assert found["OutputDataConfig"]["KmsKeyId"] == "key"
+        assert found["EnableInterContainerTrafficEncryption"] is True
+
+    def test_labels_are_tags(self) -> None:
+        assert tags(job(labels={"team": "risk"})["Tags"]) == {**TAGS, "team": "risk"}
+
+    def test_a_secret_stays_a_reference(self) -> None:
+        want = specs.TrainingJob(command="true", env={"TOKEN": "${secret:env:TOKEN}"})
+        (call,) = provider().jobs.render(Goal(Key("job", "a-1a2b3c4d-1", STACK), want), None)
+        assert call.document["Environment"]["TOKEN"] == Secret("env:TOKEN")
+
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"labels": {f"label-{number}": "x" for number in range(46)}}, "51 labels, our own included"),
+            ({"labels": {"a": "x" * 257}}, "cannot be a tag"),
+            ({"labels": {"aws:mine": "x"}}, "cannot be a tag"),
+            ({"env": {f"V{number}": "x" for number in range(100)}}, "101 variables"),
+            ({"env": {"LONG": "x" * 513}}, "513 characters of 512"),
+            ({"inputs": {f"i{number}": "s3://b/x/" for number in range(19)}}, "21 inputs"),
+            ({"inputs": {"one": "https://example.org/x"}}, "is not in S3"),
+            ({"inputs": {"one": "s3://b/" + "x" * 250 + ".csv"}}, "takes no argument"),
+            ({"metrics": [f"m{number}" for number in range(41)]}, "41 metrics"),
+            ({"timeout": "29d"}, "timeout of 2.5056e"),
+            ({"wait_timeout": 60}, "wait_timeout of 60 s"),
+            ({"resources": {"cpu": 1000}}, "no instance type"),
+            ({"resources": {"gpu": 1, "gpu_type": "tpu"}}, "there is no GPU 'tpu'"),
+            ({"resources": {"shm": "1Gi"}}, "shared memory"),
+            ({"options": {"sagemaker": {"instance_type": "big"}}}, "instance_type"),
+        ],
+        ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+    )
+    def test_what_sagemaker_would_refuse_is_refused_before_any_call(self, fields: Any, said: str) -> None:
+        with pytest.raises((CloudmlError, ValueError), match=said):
+            job(**fields)
+
+    def test_a_name_that_is_too_long(self) -> None:
+        with pytest.raises(ConfigError, match="64 characters"):
+            job(name="a" * 64)
+
+
+class TestTables:
+    def test_every_instance_type_trains_and_hosts(self) -> None:
+        model = service("sagemaker")
+        trains = set(model.shape_for("TrainingInstanceType").enum)
+        hosts = set(model.shape_for("ProductionVariantInstanceType").enum)
+        assert {each.name for each in INSTANCES} <= trains & hosts
+
+    def test_a_larger_request_gets_no_smaller_machine(self) -> None:
+        sizes = [(each.gpu, each.cpu if not each.gpu else 0) for each in INSTANCES if not each.gpu]
+        assert sizes == sorted(sizes)
+        gpus = [each.gpu for each in INSTANCES]
+        assert gpus == sorted(gpus)
+
+    def test_images_are_known_in_the_large_regions(self) -> None:
+        for accounts in REGISTRIES.values():
+            assert {"us-east-1", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1"} <= accounts.keys()
+            assert all(account.isdigit() and len(account) == 12 for account in accounts.values())
+
+
+def folder(run: str) -> dict[str, str]:
+    return {"S3Uri": f"{ROOT}/runs/{run}/output/model/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+
+
+PACKAGE = f"arn:aws:sagemaker:{REGION}:123456789012:model-package/fraud/3"
+GROUP = f"arn:aws:sagemaker:{REGION}:123456789012:model-package-group/fraud"
+
+
+def family(*versions: Part, **facts: Any) -> State:
+    labels = {"cloudml-stack": STACK, "cloudml-kind": "model", "cloudml-id": "fraud", "cloudml-name": "fraud"}
+    return State(
+        *(Key("model", "fraud", STACK), Phase.READY, STACK, None, "fraud", versions),
+        labels=labels,
+        facts=facts,
+        native={"ModelPackageGroupArn": GROUP},
+    )
+
+
+class TestModels:
+    def test_a_new_family_with_its_first_version(self) -> None:
+        group, package, alias = model_calls(**{"from": "run:fraud-1a2b3c4d-1", "alias": "champion"})
+        checked([group])
+        assert group.document["ModelPackageGroupName"] == "fraud"
+        assert "cloudml-hash" not in tags(group.document["Tags"])
+        assert package.repeat is Repeat.GUARDED
+        assert package.document["CustomerMetadataProperties"]["cloudml-digest"] == Later("digest")
+        assert alias.document["ResourceArn"] == Later("arn")
+        assert tags(alias.document["Tags"]) == {"cloudml-alias-champion": Later("version")}
+
+    def test_the_whole_package(self) -> None:
+        want = {"from": "run:fraud-1a2b3c4d-1", "approval": "pending", "description": "the first one"}
+        (package,) = checked(model_calls(have=family(digest="sha256:12"), **want))
+        source = {
+            "S3Uri": f"{ROOT}/runs/fraud-1a2b3c4d-1/output/model/",
+            "S3DataType": "S3Prefix",
+            "CompressionType": "None",
+        }
+        assert package.document == {
+            "ModelPackageGroupName": "fraud",
+            "ModelPackageDescription": "the first one",
+            "InferenceSpecification": {
+                "Containers": [{"Image": IMAGE, "ModelDataSource": {"S3DataSource": source}}],
+                "SupportedContentTypes": ["application/json", "text/csv", "application/jsonlines"],
+                "SupportedResponseMIMETypes": ["application/json", "text/csv"],
+            },
+            "ModelApprovalStatus": "PendingManualApproval",
+            "CustomerMetadataProperties": {
+                "cloudml-hash": specs.spec_hash(specs.Model.model_validate(want)),
+                "cloudml-digest": "sha256:12",
+                "cloudml-run": "fraud-1a2b3c4d-1",
+            },
+        }
+
+    @pytest.mark.parametrize(
+        ("path", "member", "uri"),
+        [
+            (f"sha256:{DIGEST}", "ModelDataSource", f"{ROOT}/content/{DIGEST}/"),
+            (f"sha256:{DIGEST}/model.joblib", "ModelDataSource", f"{ROOT}/content/{DIGEST}/"),
+            ("s3://theirs/model", "ModelDataSource", "s3://theirs/model/"),
+            ("s3://theirs/model.tar.gz", "ModelDataUrl", "s3://theirs/model.tar.gz"),
+        ],
+    )
+    def test_where_its_files_are(self, path: str, member: str, uri: str) -> None:
+        (package,) = checked(model_calls(have=family(digest="sha256:12"), path=path))
+        found = package.document["InferenceSpecification"]["Containers"][0][member]
+        assert (found if isinstance(found, str) else found["S3DataSource"]["S3Uri"]) == uri
+
+    def test_approval_and_alias_change_in_place(self) -> None:
+        want = specs.Model.model_validate({"path": f"sha256:{DIGEST}", "approval": "approved", "alias": "champion"})
+        facts = {"approval": "pending", "aliases": ()}
+        version = Part("version", "3", PACKAGE, Phase.READY, specs.spec_hash(want), facts=facts)
+        approval, alias = checked(model_calls(have=family(version), **specs.document(want)))
+        assert approval.document == {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Approved"}
+        assert alias.document == {"ResourceArn": GROUP, "Tags": [{"Key": "cloudml-alias-champion", "Value": "3"}]}
+
+
+class TestEndpoints:
+    def test_the_whole_way_to_a_new_endpoint(self) -> None:
+        calls = endpoint_calls(model="fraud:1a2b3c4d", capture=0.5)
+        deployment = specs.spec_hash(specs.Deployment(model="fraud:1a2b3c4d"))
+        want = specs.Endpoint.model_validate({"model": "fraud:1a2b3c4d", "capture": 0.5})
+        config, model = f"fraud-api-{specs.spec_hash(want)}", f"fraud-api-blue-{deployment}"
+        create_model, create_config, create, reached = calls
+        checked(calls[:3])
+        document = dict(create_model.document)
+        assert tags(document.pop("Tags"))["cloudml-hash"] == deployment
+        source = folder("fraud-1")
+        sidecar = {"S3Uri": f"{ROOT}/models/fraud/1a2b3c4d.json", "S3DataType": "S3Object", "CompressionType": "None"}
+        assert document == {
+            "ModelName": model,
+            "ExecutionRoleArn": ROLE,
+            "PrimaryContainer": {
+                "Image": IMAGE,
+                "ModelDataSource": {"S3DataSource": source},
+                "AdditionalModelDataSources": [{"ChannelName": "cloudml", "S3DataSource": sidecar}],
+                "Environment": {
+                    "CLOUDML_PLATFORM": "sagemaker",
+                    "CLOUDML_MODEL_DIR": "/opt/ml/model",
+                    "CLOUDML_MODEL_NAME": "fraud",
+                    "CLOUDML_MODEL_VERSION": "3",
+                    "CLOUDML_MODEL_DIGEST": "sha256:" + "ab" * 32,
+                    "CLOUDML_ENDPOINT": "fraud-api",
+                    "CLOUDML_DEPLOYMENT": "blue",
+                    "CLOUDML_SIGNATURE": "/opt/ml/additional-model-data-sources/cloudml/1a2b3c4d.json",
+                },
+            },
+        }
+        document = dict(create_config.document)
+        assert tags(document.pop("Tags"))["cloudml-hash"] == specs.spec_hash(want)
+        assert document == {
+            "EndpointConfigName": config,
+            "ProductionVariants": [
+                {
+                    "VariantName": "blue",
+                    "ModelName": model,
+                    "InstanceType": "ml.m5.large",
+                    "InitialInstanceCount": 1,
+                }
+            ],
+            "DataCaptureConfig": {
+                "EnableCapture": True,
+                "InitialSamplingPercentage": 50,
+                "DestinationS3Uri": f"{ROOT}/captured",
+                "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+                "CaptureContentTypeHeader": {
+                    "JsonContentTypes": ["application/json", "application/jsonlines"],
+                    "CsvContentTypes": ["text/csv"],
+                },
+            },
+        }
+        assert (create.document["EndpointName"], create.document["EndpointConfigName"]) == ("fraud-api", config)
+        assert "cloudml-hash" not in tags(create.document["Tags"]), "it names what was reached, so it comes last"
+        assert reached.document["ResourceArn"] == Later("arn")
+        assert tags(reached.document["Tags"]).keys() == {"cloudml-hash"}
+
+    def test_weights_are_never_in_the_configuration(self) -> None:
+        calls = endpoint_calls(
+            deployments={"blue": {"model": "fraud:1a2b3c4d"}, "green": {"model": "fraud:5e6f7a8b"}},
+            traffic={"blue": 90, "green": 10},
+        )
+        config = next(call for call in calls if call.operation == "CreateEndpointConfig")
+        assert not any("InitialVariantWeight" in each for each in config.document["ProductionVariants"])
+        weights = next(call for call in calls if call.operation == "UpdateEndpointWeightsAndCapacities")
+        checked([weights])
+        assert weights.document["DesiredWeightsAndCapacities"] == [
+            {"VariantName": "blue", "DesiredWeight": 9000.0},
+            {"VariantName": "green", "DesiredWeight": 1000.0},
+        ]
+
+    def test_a_new_deployment_gets_next_to_nothing_until_its_share_is_set(self) -> None:
+        have = State(
+            *(Key("endpoint", "fraud-api", STACK), Phase.READY, STACK, "00000000", "fraud-api"),
+            facts={
+                "config": "fraud-api-old",
+                "weights": {"blue": 1.0},
+                "traffic": {"blue": 100},
+                "counts": {"blue": 1},
+            },
+            native={"EndpointArn": f"arn:aws:sagemaker:{REGION}:123456789012:endpoint/fraud-api"},
+        )
+        calls = endpoint_calls(
+            have=have,
+            deployments={"blue": {"model": "fraud:1a2b3c4d"}, "green": {"model": "fraud:5e6f7a8b"}},
+            traffic={"blue": 90, "green": 10},
+        )
+        checked(calls)
+        operations = [call.operation for call in calls]
+        at = operations.index("UpdateEndpoint")
+        assert operations[at - 1 : at + 2 : 2] == ["UpdateEndpointWeightsAndCapacities"] * 2
+        assert calls[at - 1].document["DesiredWeightsAndCapacities"] == [
+            {"VariantName": "blue", "DesiredWeight": 10000.0}
+        ]
+        assert calls[at].document["RetainAllVariantProperties"] is True
+
+    def test_resources_scale_options_and_patch(self) -> None:
+        calls = endpoint_calls(
+            model="fraud:1a2b3c4d",
+            image="their/image:1",
+            env={"THREADS": "2"},
+            resources={"gpu": 1, "disk": "50Gi"},
+            scale={"min": 2, "max": 2},
+            labels={"team": "risk"},
+            options={
+                "sagemaker": {
+                    "startup_timeout": 300,
+                    "download_timeout": 900,
+                    "subnets": ["subnet-1"],
+                    "security_groups": ["sg-1"],
+                }
+            },
+            patch={"sagemaker": {"KmsKeyId": "key"}},
+        )
+        model, config = checked(calls[:2])
+        assert model.document["PrimaryContainer"]["Image"] == "their/image:1"
+        assert model.document["PrimaryContainer"]["Environment"]["THREADS"] == "2"
+        assert model.document["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+        (variant,) = config.document["ProductionVariants"]
+        assert {name: value for name, value in variant.items() if "Name" not in name} == {
+            "InstanceType": "ml.g4dn.xlarge",
+            "InitialInstanceCount": 2,
+            "VolumeSizeInGB": 50,
+            "ContainerStartupHealthCheckTimeoutInSeconds": 300,
+            "ModelDataDownloadTimeoutInSeconds": 900,
+        }
+        assert config.document["KmsKeyId"] == "key"
+        assert tags(config.document["Tags"])["team"] == "risk"
+
+    @pytest.mark.parametrize(
+        ("fields", "said", "error"),
+        [
+            ({"timeout": 30}, "after 60 s", Unsupported),
+            ({"env": {"LONG": "x" * 1025}}, "1025 characters of 1024", ConfigError),
+            ({"resources": {"disk": "600Gi"}}, "600 GiB of disk", ConfigError),
+        ],
+    )
+    def test_what_sagemaker_would_refuse_is_refused_before_any_call(
+        self, fields: Any, said: str, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error, match=said):
+            endpoint_calls(model="fraud:1a2b3c4d", **fields)
+
+    def test_the_longest_names_fit(self) -> None:
+        longest = "a" * 32
+        checked(
+            endpoint_calls(longest, deployments={"b" * 20: {"model": "fraud:1a2b3c4d"}}, traffic={"b" * 20: 100})[:3]
+        )
+
+
+def test_settings_are_checked_when_they_are_read() -> None:
+    for wrong in ({"role": "training"}, {"bucket": "No_Bucket"}, {"region": "Frankfurt"}, {"prefix": "/x"}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            config(**wrong)
