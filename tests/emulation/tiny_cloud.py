@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -88,7 +89,11 @@ class Tiny:
             Route(BOTH, http.server_port, port),
             Route(METADATA, http.server_port),
         )
-        return Cloud(routes, {"TINY_REGION": "here"}, close, lambda: {"seen": http.seen}, reset)
+
+        def account() -> dict[str, str]:
+            return {"TINY_ACCOUNT": uuid.uuid4().hex}
+
+        return Cloud(routes, {"TINY_REGION": "here"}, close, lambda: {"seen": http.seen}, reset, account)
 
     @property
     def emulator(self) -> Emulator:

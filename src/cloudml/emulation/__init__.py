@@ -122,6 +122,7 @@ class Cloud:
 
     ``environment`` holds the vendor's own variables (region, credentials) and what cloudml's provider of this cloud
     needs, so that ``-p NAME`` works without configuration. ``inspect`` is a JSON document for ``cloudml emulate log``.
+    ``account`` makes an account that nobody else uses and answers the variables that lead to it instead: a test each.
     """
 
     routes: Sequence[Route]
@@ -129,6 +130,7 @@ class Cloud:
     close: Callable[[], None]
     inspect: Callable[[], Mapping[str, Any]] = dict
     reset: Callable[[], None] = lambda: None
+    account: Callable[[], Mapping[str, str]] = dict
 
 
 @dataclass(frozen=True)

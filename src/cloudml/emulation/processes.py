@@ -8,6 +8,7 @@ Images are not used. The universal image is known as the runtime that it contain
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import re
@@ -30,7 +31,12 @@ from cloudml.engines.process import ProcessEngine
 from cloudml.errors import CloudmlError, NotFound, Unavailable
 
 UNIVERSAL = "cloudml-serve"  # what the name of the universal image contains
-ENTRYPOINT = "cloudml-entrypoint"  # its entry point
+ENTRYPOINT = "cloudml-entrypoint"  # its entry point, and what that does; the first argument is the container's /
+ENTER = """
+import sys, pathlib
+from cloudml.runtime.entrypoint import main
+sys.exit(main(sys.argv[2:], pathlib.Path(sys.argv[1])))
+"""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOT = "CLOUDML_ROOT"  # where boxes are refused: the folder that stands for the container's /
 LOOPBACK = "127.0.0.1"
@@ -62,8 +68,9 @@ class ProcessContainers:
 
     def start(self, container: Container) -> None:
         """Starts it. Raises AlreadyExists, and NotFound for an image whose command cannot be known here."""
-        argv = _argv(replace(container, image=self._images.get(container.image, container.image)))
         place = self._places / f"{container.id}-{os.urandom(4).hex()}"
+        known = replace(container, image=self._images.get(container.image, container.image))
+        argv = _argv(known, "/" if self._boxed else str(place / "root"))
         labels = {"place": place.name}
         try:
             for name in ("home", "tmp"):
@@ -157,26 +164,24 @@ class ProcessContainers:
         )
 
 
-def _argv(container: Container) -> tuple[str, ...]:
+def _argv(container: Container, root: str) -> tuple[str, ...]:
     """What to execute. Raises NotFound where only the image could tell."""
     if container.command:
         given = (*container.command, *container.arguments)
-        return _runtime(given[1:]) if given[0] == ENTRYPOINT else given
+        return _runtime(given[1:], root) if given[0] == ENTRYPOINT else given
     if UNIVERSAL in container.image:
-        return _runtime(container.arguments)
+        return _runtime(container.arguments, root)
     raise NotFound(
         f"image {container.image!r} cannot run as a process: what it starts is known to the image alone",
         hint="give the container a command, use the cloudml-serve image, or emulate with --engine docker",
     )
 
 
-def _runtime(arguments: tuple[str, ...]) -> tuple[str, ...]:
+def _runtime(arguments: tuple[str, ...], root: str) -> tuple[str, ...]:
     """The universal image's entry point, as it is in this environment."""
-    found = Path(sys.executable).with_name(ENTRYPOINT)
-    return (
-        *((str(found),) if found.exists() else (sys.executable, "-m", "cloudml.runtime")),
-        *(arguments or ("serve",)),
-    )
+    if importlib.util.find_spec("cloudml.runtime.entrypoint"):
+        return (sys.executable, "-c", ENTER, root, *arguments)
+    return (sys.executable, "-m", "cloudml.runtime", *(arguments or ("serve",)))
 
 
 def _own(place: Path) -> dict[str, str]:
