@@ -7,7 +7,7 @@ goes when its last file is there: whoever finds it beside the folder knows that 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -71,10 +71,14 @@ class S3Artifacts:
 
     def names(self, prefix: str) -> Sequence[str]:
         """The objects whose names begin so."""
+        return [*self.sizes(prefix)]
+
+    def sizes(self, prefix: str) -> Mapping[str, int]:
+        """The objects whose names begin so, with their bytes."""
         asked = {"Bucket": self._account.checked_bucket, "Prefix": prefix}
         s3 = self._account.clients["s3"]
         found = self._call.read("ListObjectsV2", lambda: [*pages(s3, "list_objects_v2", "Contents", **asked)])
-        return [each["Key"] for each in found]
+        return {each["Key"]: each["Size"] for each in found}
 
     def _name(self, key: str) -> str:
         return f"{self._account.prefix}/{key}"

@@ -79,6 +79,7 @@ TEXTS: tuple[tuple[str, Row], ...] = (
     ("cannot assume", (Denied, TRUST)),
     ("already exist", (AlreadyExists, None)),
     ("could not find", (NotFound, None)),
+    ("not found", (NotFound, None)),
     ("does not exist", (NotFound, None)),
     ("no such", (NotFound, None)),
     ("in-progress", (PreconditionFailed, None)),

@@ -10,13 +10,13 @@ from typing import Any
 from cloudml import bundle, specs
 from cloudml.content import MANIFEST
 from cloudml.errors import ConfigError, NotFound
-from cloudml.spi import Call, Caller, Effect, Goal, Operation, leaves, spec_key
+from cloudml.spi import Call, Caller, Effect, Goal, Operation, leaves, patched, spec_key
 from cloudml.states import EMPTY, Failure, Key, Phase, State
 from cloudml_sagemaker import limits
 from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.artifacts import S3Artifacts, split
 from cloudml_sagemaker.instances import GIB, choose, training_image
-from cloudml_sagemaker.options import NAME, JobOptions, patched
+from cloudml_sagemaker.options import NAME, JobOptions
 from cloudml_sagemaker.runs import Output, parameters, read
 from cloudml_sagemaker.tags import HASH, ID, KIND, STACK, Tags, pages, tags
 
@@ -157,7 +157,7 @@ class TrainingJobs:
             **_retries(want, run),
             **options.network(),
         }
-        return Call("CreateTrainingJob", name, patched(document, want), "there is no such job")
+        return Call("CreateTrainingJob", name, patched(document, want, NAME), "there is no such job")
 
     def _channels(
         self, stack: str, want: specs.TrainingJob, where: str

@@ -10,12 +10,12 @@ from typing import Any
 from cloudml import specs
 from cloudml.content import MANIFEST
 from cloudml.errors import NotFound
-from cloudml.spi import Call, Caller, Effect, Goal, Later, Operation, Repeat
+from cloudml.spi import Call, Caller, Effect, Goal, Later, Operation, Repeat, patched
 from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
 from cloudml_sagemaker import limits
 from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.artifacts import S3Artifacts, split
-from cloudml_sagemaker.options import patched
+from cloudml_sagemaker.options import NAME
 from cloudml_sagemaker.tags import ID, KIND, STACK, Tags, add_tags, base, lacks, pages, tags
 
 PHASES = {
@@ -109,7 +109,7 @@ class ModelPackages:
             if part is not version:
                 yield _delete(part, "it failed, or a second process made it")
         if version is None:
-            document = patched(self._document(goal, want, have, spec), want)
+            document = patched(self._document(goal, want, have, spec), want, NAME)
             why = f"no version has hash {spec}"
             yield Call("CreateModelPackage", goal.key.name, document, why, repeat=Repeat.GUARDED)
         elif want.approval and version.facts["approval"] != want.approval:

@@ -1,4 +1,4 @@
-"""What only this provider has: typed options, and the raw patch that is merged last into a native document."""
+"""What only this provider has: typed options."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-
-from cloudml.specs import Native
 
 NAME = "sagemaker"
 PREFIX = "cloudml"
@@ -51,16 +49,3 @@ class EndpointOptions(Options):
 
 
 OPTIONS: Mapping[str, type[BaseModel]] = {"job": JobOptions, "endpoint": EndpointOptions}
-
-
-def patched(document: Mapping[str, Any], spec: Native) -> dict[str, Any]:
-    """The document with the spec's ``patch.sagemaker`` merged in: maps merge, everything else is replaced."""
-    return _merged(document, spec.patch.get(NAME, {}))
-
-
-def _merged(document: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(document)
-    for name, value in patch.items():
-        inner = merged.get(name)
-        merged[name] = _merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-    return merged

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import IO
 
 from cloudml.specs import Scalar
 from cloudml_sagemaker.artifacts import S3Artifacts, split
 from cloudml_sagemaker.limits import LONGEST_PARAMETER, MOST_PARAMETERS
 
 METRICS = "metrics.jsonl"
-MODEL = "/output/model/"
+MODEL, OUTPUT = "/output/model/", "/output/output.tar.gz"
+LARGEST = 64 << 20  # bytes of an archive of outputs that is looked into for the metrics
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,24 @@ class Output:
 def read(artifacts: S3Artifacts, run: str) -> Output:
     """What lies under a run's URI; its metrics are the last value of each name."""
     bucket, prefix = split(run)
-    objects = [f"s3://{bucket}/{name}" for name in artifacts.names(prefix + "/")]
-    besides = [uri for uri in objects if not uri.startswith(run + MODEL)]
+    sizes = {f"s3://{bucket}/{name}": size for name, size in artifacts.sizes(prefix + "/").items()}
+    besides = [uri for uri in sizes if not uri.startswith(run + MODEL)]
+    archive = run + OUTPUT
     metrics: dict[str, float | None] = {}
-    for uri in besides:
-        if uri.rpartition("/")[2] == METRICS:
-            with artifacts.open(uri) as file:
-                records = [json.loads(line) for line in file if line.endswith(b"\n")]
-            metrics |= {record["name"]: record["value"] for record in records}
-    return Output(frozenset(objects), bool(besides), metrics)
+    if sizes.get(archive, LARGEST) < LARGEST:
+        with artifacts.open(archive) as file:
+            for line in _lines(file):
+                record = json.loads(line)
+                metrics[record["name"]] = record["value"]
+    return Output(frozenset(sizes), bool(besides), metrics)
+
+
+def _lines(archive: IO[bytes]) -> Iterator[bytes]:
+    """The whole lines of the runtime's record in an archive of what a job wrote to ``/opt/ml/output/data``."""
+    with tarfile.open(fileobj=archive, mode="r:gz") as files:
+        for member in files:
+            if member.name.removeprefix("./") == METRICS and (record := files.extractfile(member)):
+                yield from (line for line in record if line.endswith(b"\n"))
 
 
 def parameters(params: Mapping[str, Scalar]) -> dict[str, str]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from cloudml import specs
 from cloudml.errors import Unsupported
-from cloudml.spi import Call, Effect, Goal, Later, leaves
+from cloudml.spi import Call, Effect, Goal, Later, leaves, patched
 from cloudml.states import EMPTY, Part, Phase, State
 from cloudml_sagemaker import limits, traffic
 from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.instances import GIB, choose
 from cloudml_sagemaker.models import data
-from cloudml_sagemaker.options import NAME, EndpointOptions, patched
+from cloudml_sagemaker.options import NAME, EndpointOptions
 from cloudml_sagemaker.tags import HASH, PREVIOUS, add_tags, base, lacks, tags
 
 MODEL = "/opt/ml/model"
@@ -106,7 +106,7 @@ def _create_model(
         "Tags": tags(labels, where),
         **_options(want, spec).network(),
     }
-    return Call("CreateModel", name, patched(document, spec), "this deployment is new")
+    return Call("CreateModel", name, patched(document, spec, NAME), "this deployment is new")
 
 
 NAME_OF_SIDECAR = "cloudml"
@@ -136,7 +136,7 @@ def _create_config(
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
             "CaptureContentTypeHeader": CAPTURED,
         }
-    return Call("CreateEndpointConfig", config, patched(document, want), "these deployments are new")
+    return Call("CreateEndpointConfig", config, patched(document, want, NAME), "these deployments are new")
 
 
 def _variant(
