@@ -160,6 +160,24 @@ def minimal(session: nox.Session) -> None:
     pytest(session, "-m", "minimal", *marked)
 
 
+AZURITE = "3.37.0"
+
+
+@nox.session
+def azureml(session: nox.Session) -> None:
+    """Azure ML: its emulator, and Microsoft's own SDK on it. Needs Node; npm puts Azurite into .nox/azurite."""
+    prepare(session, project=True)
+    place = NOX / "azurite"
+    if read(place / "version") != AZURITE:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        npm = ("npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--silent", f"azurite@{AZURITE}")
+        session.run(*npm, external=True)
+        (place / "version").write_text(AZURITE)
+    session.env["CLOUDML_AZURITE"] = str(place / "node_modules/.bin/azurite-blob")
+    pytest(session, "-n", "2", "tests/providers/azureml")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """ruff: rules and format. `lint -- --fix` repairs both."""
@@ -235,7 +253,14 @@ def look_inside(session: nox.Session, built: Path) -> None:
 
 
 # Which pins cover the project's own dependencies too, and with which extras.
-OF_PROJECT = {"core": (), "minimal": (), "demo": ("serve",), "tests": ("serve",), "types": ("serve",)}
+OF_PROJECT = {
+    "core": (),
+    "minimal": (),
+    "demo": ("serve",),
+    "tests": ("serve",),
+    "types": ("serve",),
+    "azureml": ("serve", "azureml", "emulators"),
+}
 
 
 @nox.session(name="pins", default=False)

@@ -17,6 +17,7 @@ from cloudml_azureml.emulator.history import History
 from cloudml_azureml.emulator.jobs import Jobs
 from cloudml_azureml.emulator.operations import Operations
 from cloudml_azureml.emulator.runs import Runs
+from cloudml_azureml.emulator.schedules import Schedules
 from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.signin import Directory
 from cloudml_azureml.emulator.storage import Storage
@@ -45,6 +46,7 @@ class AzureML:
         self.serving = Serving(site, self.storage, self.store, self.directory)
         self.endpoints = Endpoints(self.store, self.serving, self.operations, self.directory)
         self.deployments = Deployments(self.serving, self.operations, site.faults)
+        self.schedules = Schedules(self.store, self.jobs, self.operations)
         served = self.served()
         front = Front(self.directory, self.store, self.operations, site.faults, served)
         past = History(self.directory, self.store, self.runs, self.storage)
@@ -57,7 +59,7 @@ class AzureML:
         self.server = Server(self.respond)
 
     def served(self) -> Sequence[Served]:
-        parts = (self.workspaces, self.assets, self.jobs, self.endpoints, self.deployments)
+        parts = (self.workspaces, self.assets, self.jobs, self.endpoints, self.deployments, self.schedules)
         return [route for part in parts for route in part.routes()]
 
     def respond(self, request: Request) -> Answer | None:
@@ -105,6 +107,7 @@ class AzureML:
         self.store.clear()
 
     def close(self) -> None:
+        self.schedules.close()
         self.reset()
         self.serving.close()
         self.server.close()

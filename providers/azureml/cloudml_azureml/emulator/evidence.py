@@ -31,6 +31,7 @@ _OF = {
         *("PUT environments/versions", "GET environments/versions", "LIST environments/versions"),
         *("LIST onlineEndpoints", "GET onlineEndpoints", "PUT onlineEndpoints", "POST onlineEndpoints/listKeys"),
         *("PUT onlineEndpoints/deployments", "GET onlineEndpoints/deployments", "LIST onlineEndpoints/deployments"),
+        *("PUT schedules", "GET schedules", "LIST schedules"),
         *("POST onlineEndpoints/regenerateKeys", "POST onlineEndpoints/deployments/getLogs"),
         *("LIST environments", "GET environments", "PUT environments", "LIST jobs"),
         *("GET history/runs/details", "GET history/runs", "POST history/rundata", "PATCH history/experiments/runs"),
@@ -38,6 +39,7 @@ _OF = {
     ),
     Evidence.DOCUMENTED: (
         *("LIST computes", "GET computes", "POST jobs/cancel", "DELETE jobs"),
+        *("DELETE schedules", "POST schedules/trigger"),
         *("DELETE onlineEndpoints", "DELETE onlineEndpoints/deployments", "POST onlineEndpoints/token", "POST score"),
         *("POST oauth2/v2.0/token", "GET discovery", "GET mfeOperationsStatus", "GET mfeOperationResults"),
     ),

@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -53,7 +52,7 @@ class Storage:
                 command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
         self.port = 0
-        self._local = threading.local()
+        self._idle: list[http.client.HTTPConnection] = []
 
     def ready(self) -> None:
         """Waits until it listens. Raises Unavailable with its last words."""
@@ -69,6 +68,8 @@ class Storage:
         raise Unavailable(f"Azurite did not start: {said or 'it said nothing'}", hint=HOW)
 
     def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
         if self._process.stdin:
             self._process.stdin.close()
         self._process.terminate()
@@ -108,21 +109,27 @@ class Storage:
         self, method: str, path: str, query: str = "", body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         target = f"/{ACCOUNT}/{quote(path)}?{query}{'&' if query else ''}{self._own()}"
-        for attempt in (1, 2):
-            fresh = attempt == 2 or getattr(self._local, "connection", None) is None
-            if fresh:
-                self._local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            connection: http.client.HTTPConnection = self._local.connection
+        told = {"x-ms-version": VERSION, **(headers or {})}
+        while True:
+            connection, fresh = self._connection()
             try:
-                connection.request(method, target, body, {"x-ms-version": VERSION, **(headers or {})})
+                connection.request(method, target, body, told)
                 response = connection.getresponse()
-                return response.status, response.read()
+                data = response.read()
             except (OSError, http.client.HTTPException):
                 connection.close()
-                self._local.connection = None
                 if fresh:
                     raise
-        raise AssertionError("unreachable")
+                continue  # it had been idle for too long
+            self._idle.append(connection)
+            return response.status, data
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
+        """One that is idle, or a fresh one."""
+        try:
+            return self._idle.pop(), False
+        except IndexError:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60), True
 
     def create(self, container: str) -> None:
         self._request("PUT", container, "restype=container")

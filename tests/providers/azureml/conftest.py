@@ -1,0 +1,44 @@
+"""An Azure ML for all tests of a session, and an account of its own for each of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from azure_account import Account, Emulated
+
+FOREIGN = Path(__file__).parents[2] / "foreign" / "azure"
+
+
+@pytest.fixture(scope="session")
+def emulated() -> Iterator[Emulated]:
+    made = Emulated()
+    yield made
+    made.up.close()
+
+
+@pytest.fixture
+def account(emulated: Emulated) -> Account:
+    return Account(emulated, str(uuid.uuid4()))
+
+
+@pytest.fixture
+def script(emulated: Emulated, account: Account, tmp_path: Path) -> Callable[..., str]:
+    """Runs a script that knows nothing of this project; its output."""
+
+    def run(name: str, *arguments: str) -> str:
+        keep = {word: os.environ[word] for word in ("PATH", "HOME", "CLOUDML_TESTS") if word in os.environ}
+        environment = {**keep, "TMPDIR": str(tmp_path), "AZUREML_RUN_POLLING_INTERVAL_MIN": "1"}
+        environment |= {**emulated.up.environment, "AZURE_SUBSCRIPTION_ID": account.subscription}
+        command = [sys.executable, "-W", "ignore", str(FOREIGN / name), *arguments]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert not emulated.up.network.refused, emulated.up.network.refused
+        return done.stdout
+
+    return run

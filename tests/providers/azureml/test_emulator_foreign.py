@@ -1,0 +1,31 @@
+"""Programs whose libraries nobody here wrote: Microsoft's SDK and azure.identity, unmodified, without an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from azure_account import Account, Emulated
+
+from cloudml.emulation.faults import Fault, Trouble
+
+Script = Callable[..., str]
+
+
+@pytest.mark.parametrize("workspace", ["cloudml", "cloudml-keys", "cloudml-sas"])
+def test_a_job_learns_and_its_model_is_registered(script: Script, workspace: str) -> None:
+    said = script("train_and_download.py", workspace)
+    nonce = said.splitlines()[-1].removeprefix("learned ")
+    assert len(nonce) == 32
+    if workspace != "cloudml-sas":
+        assert f"training on {nonce} as hello" in said  # streamed while it ran
+
+
+def test_blue_gives_way_to_green(script: Script) -> None:
+    assert "served " in script("blue_green.py").splitlines()[-1]
+
+
+def test_refusals_are_the_sdk_s_own_exceptions(script: Script, emulated: Emulated, account: Account) -> None:
+    emulated.faults.add(Fault(Trouble.THROTTLE, "GET models/versions", "m/1", times=2))
+    emulated.faults.add(Fault(Trouble.THROTTLE, "GET environments/versions", "kept/1", times=1))
+    assert script("refusals.py").splitlines()[-1] == "refused"
