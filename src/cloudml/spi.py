@@ -306,6 +306,14 @@ class No:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What somebody is to be allowed to work on: a stack, and the names of its resources by kind (``job`` …)."""
+
+    stack: str
+    names: Mapping[str, Sequence[str]] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True)
 class Plugin:
     """What a provider's entry point names; importable without the provider's SDK.
 
@@ -313,7 +321,8 @@ class Plugin:
     None; ``options`` are the typed provider fields per kind; ``pace`` is the first pause between two looks, in seconds;
     ``emulator`` is where its cloud is emulated (``package.module:name`` of an Emulator), loaded on use. ``carried``
     says that jobs run where cloudml is not installed: the core then stores the runtime, at ``bundle.key(stack)``, and
-    as for everybody the job's spec, at ``spec_key(stack, want)``, before a job is made.
+    as for everybody the job's spec, at ``spec_key(stack, want)``, before a job is made. ``permissions`` gives the least
+    that a scope needs, as the provider's own document, without asking anybody.
     """
 
     name: str
@@ -325,6 +334,7 @@ class Plugin:
     pace: float = 1.0
     emulator: str | None = None
     carried: bool = False
+    permissions: Callable[[Any, Scope], Mapping[str, Any]] | None = None
 
 
 def patched(document: Mapping[str, Any], spec: specs.Native, provider: str) -> dict[str, Any]:
@@ -363,6 +373,7 @@ __all__ = [
     "Provider",
     "Reference",
     "Repeat",
+    "Scope",
     "Secret",
     "Telemetry",
     "Until",

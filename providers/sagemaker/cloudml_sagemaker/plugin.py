@@ -10,6 +10,7 @@ from cloudml.spi import Caller, Plugin, Provider
 from cloudml_sagemaker.capabilities import CAPABILITIES
 from cloudml_sagemaker.errors import classify
 from cloudml_sagemaker.options import OPTIONS, PREFIX, RoleArn
+from cloudml_sagemaker.permissions import policy
 
 
 class Config(BaseModel):
@@ -48,4 +49,5 @@ plugin = Plugin(
     pace=1.0,
     emulator="cloudml_sagemaker.emulator:emulator",
     carried=True,
+    permissions=policy,
 )

@@ -29,6 +29,9 @@ COMMANDS = {
     "providers": Lazy(
         "cloudml.cli.providers", "providers", "What each installed provider can do, and on what evidence."
     ),
+    "permissions": Lazy(
+        "cloudml.cli.permissions", "permissions", "The least that the file's stack needs, as a policy."
+    ),
     "emulate": Lazy("cloudml.cli.emulate", "emulate", "Run a command against clouds on this machine."),
     "doctor": Lazy("cloudml.cli.doctor", "doctor", "Look at this machine: what is missing, and what to do about it."),
     "completion": Lazy("cloudml.cli.completion", "completion", "Print what makes a shell complete commands and names."),
