@@ -1,0 +1,176 @@
+"""Starts an emulated AWS: one server, its backends by host, an account with a role and a bucket."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cloudml.emulation import Cloud, Route, Site
+from cloudml.errors import CloudmlError
+from cloudml_sagemaker.emulator import configs, endpoints, jobs, models, packages
+from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
+from cloudml_sagemaker.emulator.containers import SECRET
+from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request
+from cloudml_sagemaker.emulator.invoking import Runtime
+from cloudml_sagemaker.emulator.others import Moto
+from cloudml_sagemaker.emulator.problems import Refused
+from cloudml_sagemaker.emulator.recording import Recorder
+from cloudml_sagemaker.emulator.services import Services
+from cloudml_sagemaker.emulator.signing import access_key, account_in
+from cloudml_sagemaker.emulator.wire import Control
+
+OPERATIONS = {
+    **jobs.OPERATIONS,
+    **models.OPERATIONS,
+    **packages.OPERATIONS,
+    **configs.OPERATIONS,
+    **endpoints.OPERATIONS,
+}
+REGION = "us-east-1"
+FIRST = 100_000_000_001  # the account of the first emulator of this process; each has its own, because moto is one
+ACCOUNTS = itertools.count(FIRST)
+INTERNAL = ("recorder", "roles")  # tables that hold no resources
+ROLE = "cloudml-sagemaker"
+TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sagemaker.amazonaws.com"},'
+TRUST += '"Action":"sts:AssumeRole"}]}'
+
+
+def start(site: Site, timing: Timing | None = None) -> Cloud:
+    """The whole of it; `Cloud.close` ends it with all its containers."""
+    running = _Running(site, timing or Timing())
+    try:
+        environment = running.furnish()
+    except BaseException:
+        running.close()
+        raise
+    routes = [Route("*.amazonaws.com", running.front.port)]
+    return Cloud(routes, environment, running.close, running.inspect, running.reset, running.furnish)
+
+
+class _Running:
+    """The server and what is behind it."""
+
+    def __init__(self, site: Site, timing: Timing) -> None:
+        self.front = Front(self._choose)
+        self.world = World(site, Services(f"http://127.0.0.1:{self.front.port}"), timing)
+        self._control = Control(self.world, OPERATIONS, account)
+        self._runtime = Runtime(self.world, account)
+        self._moto = Moto(self.world, account)
+        self.world.spawn("aws-ticker", self._tick)
+
+    def _choose(self, request: Request) -> Backend:
+        if request.host.startswith("127.0.0.1"):  # by endpoint_url: the signature names the service
+            return self._by_signature
+        if request.host.startswith("api.sagemaker."):
+            return self._control
+        if request.host.startswith("runtime.sagemaker."):
+            return self._runtime
+        return self._moto
+
+    def _by_signature(self, request: Request) -> Answer:
+        signer = request.signer
+        service, region = (signer.service, signer.region) if signer else ("s3", REGION)
+        if service == "sagemaker":
+            return (self._runtime if request.path.startswith("/endpoints/") else self._control)(request)
+        return self._moto(replace(request, host=f"{service}.{region}.amazonaws.com"))
+
+    def furnish(self) -> Mapping[str, str]:
+        """A new account, with a role and a bucket; what a program in it has in its environment."""
+        own = str(next(ACCOUNTS))
+        iam = self.world.services.client("iam", own, REGION)
+        iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
+        bucket = f"cloudml-{own}"
+        self.world.services.client("s3", own, REGION).create_bucket(Bucket=bucket)
+        return {
+            "AWS_ACCESS_KEY_ID": access_key(own),
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "CLOUDML_SAGEMAKER_ROLE": f"arn:aws:iam::{own}:role/{ROLE}",
+            "CLOUDML_SAGEMAKER_BUCKET": bucket,
+            "CLOUDML_SAGEMAKER_IMAGE": f"{own}.dkr.ecr.{REGION}.amazonaws.com/cloudml-serve:latest",
+        }
+
+    def _tick(self) -> None:
+        """What goes on beside all calls: records to be stored, containers to be kept."""
+        while not self.world.sleep(self.world.timing.flush):
+            self._pass()
+
+    def _pass(self) -> None:
+        for scope in [*self.world.scopes.values()]:
+            with suppress(ClientError, BotoCoreError, CloudmlError, OSError, LookupError):
+                self._keep(scope)
+
+    def _keep(self, scope: Scope) -> None:
+        for endpoint in [*scope.table(endpoints.KIND).values()]:
+            for fleet in (endpoint.fleet, endpoint.green):
+                if fleet:
+                    fleet.keep()
+        for recorder in [*scope.table("recorder").values()]:
+            if isinstance(recorder, Recorder):
+                recorder.flush()
+
+    def inspect(self) -> dict[str, Any]:
+        """What there is, by account and region."""
+        return {
+            f"{account}/{region}": {
+                kind: sorted(table) for kind, table in scope.tables.items() if table and kind not in INTERNAL
+            }
+            for (account, region), scope in self.world.scopes.items()
+        }
+
+    def _end_all(self) -> None:
+        for scope in [*self.world.scopes.values()]:
+            for endpoint in [*scope.table(endpoints.KIND).values()]:
+                for fleet in (endpoint.fleet, endpoint.green):
+                    if fleet:
+                        fleet.close(drain=False)
+
+    def reset(self) -> None:
+        """Ends what runs and forgets SageMaker's resources; buckets stay, with what is in them."""
+        for scope in [*self.world.scopes.values()]:
+            for job in [*scope.table(jobs.KIND).values()]:
+                job.stopping.set()
+            for job in [*scope.table(jobs.KIND).values()]:
+                job.done.wait(self.world.timing.grace + 10)
+        self._end_all()
+        with self.world.lock:
+            self.world.scopes.clear()
+
+    def close(self) -> None:
+        self.world.ending.set()
+        self._end_all()
+        for thread in [*self.world.threads]:
+            thread.join(self.world.timing.grace + 10)
+        self.front.close()
+        self.world.services.close()
+        for path in [*self.world.site.folder.iterdir()]:
+            if path.name != "containers":
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def account(request: Request) -> str:
+    """Whose request it is. Raises Refused, as AWS does, for one that is not signed, or by nobody that is known."""
+    signer = request.signer
+    if signer is None:
+        raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
+    found = account_in(signer.key)
+    if found:
+        return found
+    from moto.iam.models import get_account_id_from
+    from moto.sts.models import sts_backends
+
+    known: str = get_account_id_from(signer.key)
+    for number, regions in [*sts_backends.items()]:
+        for backend in regions.values():
+            if backend.get_assumed_role_from_access_key(signer.key):
+                return str(number)
+    if known == "123456789012":
+        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
+    return known
