@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": Lazy(_RUN, "predict", "Ask an endpoint for predictions."),
     "rollback": Lazy(_RUN, "rollback", "Go back to what an endpoint was before its last change."),
     "serve": Lazy("cloudml.cli.serve", "serve", "Answer requests with a model, here and now."),
+    "image": Lazy("cloudml.cli.image", "image", "The image that answers every platform: build, push."),
     "jobs": Lazy("cloudml.cli.jobs", "jobs", "Runs: list, get, logs, cancel, delete."),
     "models": Lazy("cloudml.cli.models", "models", "Versions: list, get, register, alias, approve, delete."),
     "endpoints": Lazy("cloudml.cli.endpoints", "endpoints", "Endpoints: list, get, logs, delete."),
