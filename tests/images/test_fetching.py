@@ -66,7 +66,7 @@ class Storage(BaseHTTPRequestHandler):
 def storage() -> Iterator[tuple[type[Storage], dict[str, str]]]:
     handler = type("Handler", (Storage,), {"objects": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     place = f"127.0.0.1:{server.server_port}"
     yield handler, {"STORAGE_EMULATOR_HOST": f"http://{place}", "GCE_METADATA_HOST": place}
