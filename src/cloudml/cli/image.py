@@ -18,7 +18,8 @@ from cloudml.cli.options import Run
 from cloudml.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cloudml.images.pushing import OfEngine, OfFile, Pushed
+    from cloudml.images.daemon import OfEngine
+    from cloudml.images.pushing import OfFile, Pushed
 
 BASE = "CLOUDML_IMAGE_BASE"
 WORTH_TELLING = ("Step ", "Successfully", "ERROR", "layer ", "it is there", "building", "pushing", "pulling")
@@ -69,7 +70,7 @@ def push(
     base: str | None,
 ) -> None:
     """Push IMAGE to a registry: a name, or a file of 'docker save'. Without IMAGE, the one without a model."""
-    from cloudml.images.pushing import of_docker
+    from cloudml.images.daemon import of_docker
     from cloudml.images.pushing import push as send
     from cloudml.images.registry import Place
 
@@ -88,8 +89,8 @@ def _told(run: Run, pushed: Pushed) -> None:
 
 def _found(what: str | None, base: str | None, say: Callable[[str], None]) -> OfEngine | OfFile:
     from cloudml import images
-    from cloudml.images.daemon import connect
-    from cloudml.images.pushing import OfEngine, OfFile
+    from cloudml.images.daemon import OfEngine, connect
+    from cloudml.images.pushing import OfFile
 
     if what is not None and Path(what).is_file():
         return OfFile.read(Path(what))

@@ -13,15 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from cloudml.errors import ConfigError, NotFound, RunFailed
+from cloudml.errors import ConfigError, RunFailed
 from cloudml.images import archive
 from cloudml.images.archive import Packed, Unpacked
 from cloudml.images.registry import Blob, Logins, Place, Registry
-
-if TYPE_CHECKING:
-    from docker import DockerClient
 
 # Docker's own types: SageMaker takes no others, and every registry takes these
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -39,31 +36,6 @@ class Image(Protocol):
     @property
     def diff_ids(self) -> Sequence[str]: ...
     def save(self) -> Iterator[bytes]: ...
-
-
-@dataclass(frozen=True)
-class OfEngine:
-    """An image of the Docker engine."""
-
-    id: str
-    diff_ids: Sequence[str]
-    engine: DockerClient
-    labels: Mapping[str, str]
-
-    @classmethod
-    def get(cls, name: str, engine: DockerClient) -> OfEngine:
-        """Raises NotFound."""
-        import docker
-
-        try:
-            found = engine.images.get(name)
-        except docker.errors.ImageNotFound as error:
-            hint = "'cloudml image build' makes one, 'docker image ls' lists them"
-            raise NotFound(f"there is no image {name}", provider="docker", hint=hint) from error
-        return cls(str(found.id), tuple(found.attrs["RootFS"]["Layers"]), engine, dict(found.labels))
-
-    def save(self) -> Iterator[bytes]:
-        return iter(self.engine.api.get_image(self.id, chunk_size=1 << 20))
 
 
 @dataclass(frozen=True)
@@ -258,24 +230,6 @@ class Cache:
 def cache_file() -> Path:
     """``cloudml/layers.json`` in the user's folder for caches."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cloudml", "layers.json")
-
-
-def of_docker(host: str) -> tuple[str, str] | None:
-    """The login that ``docker login`` keeps for a host, from its file or its credential helper."""
-    try:
-        from docker import auth, errors
-    except ModuleNotFoundError:
-        return None
-    try:
-        found = auth.load_config().resolve_authconfig(host)
-    except errors.DockerException:
-        return None
-    return (found["Username"], found["Password"]) if found and found.get("Username") else _lower(found)
-
-
-def _lower(found: Mapping[str, Any] | None) -> tuple[str, str] | None:
-    """Docker's file says ``username``, its helpers ``Username``."""
-    return (found["username"], found["password"]) if found and found.get("username") else None
 
 
 def _opened(path: Path, offset: int) -> Any:
