@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -10,8 +11,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import joblib
 import pytest
 from emulated_waiting import ended, processes, unlikely_sleep, until
+from sklearn.linear_model import LogisticRegression
 
 from cloudml.emulation import Container
 from cloudml.emulation.processes import ProcessContainers
@@ -122,10 +125,39 @@ def test_a_server_gets_a_port_and_is_reached(containers: ProcessContainers) -> N
     until(answers, f"the server answers; it said {output(containers, 'server')}")
 
 
-def test_the_universal_image_is_the_runtime(containers: ProcessContainers) -> None:
-    containers.start(Container("server", "123.registry.example/cloudml-serve:1", port=8080))
-    assert ended(containers, "server").exit_code == 2
-    assert "CLOUDML_MODEL_DIR" in output(containers, "server")
+def test_the_universal_image_is_the_runtime(containers: ProcessContainers, tmp_path: Path) -> None:
+    model = folder(tmp_path / "model")
+    joblib.dump(LogisticRegression().fit([[-1.0], [1.0]], [0, 1]), model / "model.joblib")
+    env = {"CLOUDML_PORT": "{port}", "CLOUDML_ALLOW_PICKLE": "1"}
+    mounts, read_only = {"/opt/ml/model": model}, frozenset({"/opt/ml/model"})
+    image = "123.registry.example/cloudml-serve:1"
+    containers.start(Container("server", image, env=env, mounts=mounts, read_only=read_only, port=8080))
+    body = b'{"instances": [[5.0], [-5.0]]}'
+    said: list[bytes] = []
+
+    def answers() -> bool:
+        ran = containers.look("server")
+        assert ran
+        assert ran.running, output(containers, "server")
+        host, port = ran.address or ("", 0)
+        request = urllib.request.Request(
+            f"http://{host}:{port}/invocations", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                said.append(answer.read())
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        return True
+
+    until(answers, f"it predicts; it said {output(containers, 'server')}")
+    assert json.loads(said[0])["predictions"] == [1, 0]
+
+
+def test_the_universal_image_without_a_model_says_so(containers: ProcessContainers) -> None:
+    containers.start(Container("server", "cloudml-serve", port=8080))
+    assert ended(containers, "server").exit_code == 3
+    assert "there is no model" in output(containers, "server")
 
 
 def test_another_image_needs_a_command(containers: ProcessContainers) -> None:

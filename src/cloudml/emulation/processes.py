@@ -8,15 +8,11 @@ Images are not used. The universal image is known as the runtime that it contain
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +22,7 @@ from types import MappingProxyType
 
 from cloudml.emulation import Container, Ran
 from cloudml.emulation.box import Box, refusal
+from cloudml.emulation.ports import LOOPBACK, free_port, with_port
 from cloudml.engines import Task, TaskState
 from cloudml.engines.process import ProcessEngine
 from cloudml.errors import CloudmlError, NotFound, Unavailable
@@ -39,8 +36,6 @@ sys.exit(main(sys.argv[2:], pathlib.Path(sys.argv[1])))
 """
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOT = "CLOUDML_ROOT"  # where boxes are refused: the folder that stands for the container's /
-LOOPBACK = "127.0.0.1"
-PORTS = range(20_000, 32_000)  # below those that systems hand out, so that nobody else is given one meanwhile
 ENDING = 30.0  # seconds for a killed container to be gone
 LOOK_EVERY = 0.01  # seconds
 
@@ -75,11 +70,11 @@ class ProcessContainers:
         try:
             for name in ("home", "tmp"):
                 (place / name).mkdir(mode=0o700, parents=True)
-            port = _free_port() if container.port else None
+            port = free_port() if container.port else None
             if port:
                 labels["port"] = str(port)
-            words = tuple(_with_port(word, port) for word in argv)
-            env = {name: _with_port(value, port) for name, value in (_own(place) | dict(container.env)).items()}
+            words = tuple(with_port(word, port) for word in argv)
+            env = {name: with_port(value, port) for name, value in (_own(place) | dict(container.env)).items()}
             box = (self._in_box if self._boxed else self._in_folder)(container, words, env, place)
             self._engine.start(
                 Task(container.id, box.command(), {}, str(place), container.timeout, container.grace, labels)
@@ -179,19 +174,13 @@ def _argv(container: Container, root: str) -> tuple[str, ...]:
 
 def _runtime(arguments: tuple[str, ...], root: str) -> tuple[str, ...]:
     """The universal image's entry point, as it is in this environment."""
-    if importlib.util.find_spec("cloudml.runtime.entrypoint"):
-        return (sys.executable, "-c", ENTER, root, *arguments)
-    return (sys.executable, "-m", "cloudml.runtime", *(arguments or ("serve",)))
+    return (sys.executable, "-c", ENTER, root, *arguments)
 
 
 def _own(place: Path) -> dict[str, str]:
     """What every container has: this Python environment on its path, and folders of its own."""
     path = f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
     return {"PATH": path, "HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "LANG": "C.UTF-8"}
-
-
-def _with_port(text: str, port: int | None) -> str:
-    return text if port is None else text.replace("{port}", str(port))
 
 
 def _stand_in(path: Path, source: Path) -> None:
@@ -209,26 +198,3 @@ def _translation(mounts: Iterable[str], root: Path) -> Callable[[str], str]:
     named = "|".join(re.escape(path) for path in sorted(mounts, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w./-])({named})(?![\w.-])") if named else None
     return lambda text: pattern.sub(lambda match: f"{root}{match[1]}", text) if pattern else text
-
-
-_given: set[int] = set()
-_giving = threading.Lock()
-
-
-def _free_port() -> int:
-    """A port of the loopback that nobody listens on, and that this process has not given out before."""
-    with _giving:
-        for port in random.sample(PORTS, 1000):
-            if port not in _given and _is_free(port):
-                _given.add(port)
-                return port
-    raise Unavailable("no port is free on the loopback")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as tried:
-        try:
-            tried.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cloudml.emulation import Cloud, Containers, Emulator, Route, Site, admin
 from cloudml.emulation.faults import Faults
@@ -29,6 +29,14 @@ PREFIX = "cloudml-emulation-"
 ALIVE = "alive"  # in the folder of an emulation: locked as long as its process lives
 
 
+class Engine(Containers, Protocol):
+    """Containers that whoever started them ends; ``note`` is what is less than it could be."""
+
+    note: str | None
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Emulated:
     """One cloud that runs: its emulator, what it answered, and the faults that are ordered of it."""
@@ -36,7 +44,7 @@ class Emulated:
     emulator: Emulator
     cloud: Cloud
     faults: Faults
-    containers: Containers
+    containers: Engine
 
 
 class Running:
@@ -148,7 +156,7 @@ class _Start:
         folder: Path,
         lock: int,
         temporary: bool,
-        engine: Callable[[Path], ProcessContainers],
+        engine: Callable[[Path], Engine],
         lifecycle: Lifecycle,
     ) -> None:
         self._folder, self._lock, self._temporary = folder, lock, temporary
@@ -166,7 +174,7 @@ class _Start:
             routes.append(Route(admin.HOST, administration.server_port))
             network = _network()(routes, self._folder / "network", allowed)
             self._ends.append(network.close)
-            notes = {note for each in clouds if (note := getattr(each.containers, "note", None))}
+            notes = {each.containers.note for each in clouds if each.containers.note}
             self._running = Running(self._folder, clouds, network, sorted(notes), self.end)
             administration.publish(self._running)
             return self._running
@@ -205,4 +213,10 @@ def _network() -> type[Network]:
     return Network
 
 
-ENGINES: Mapping[str, Callable[..., ProcessContainers]] = {"process": ProcessContainers}
+def _on_docker(folder: Path, owner: Path, images: Mapping[str, str]) -> Engine:
+    from cloudml.emulation.dockers import DockerContainers
+
+    return DockerContainers(folder, owner, images)
+
+
+ENGINES: Mapping[str, Callable[..., Engine]] = {"process": ProcessContainers, "docker": _on_docker}

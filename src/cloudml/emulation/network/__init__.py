@@ -35,7 +35,9 @@ class Network:
         self._directory = Directory(routes, allowed)
         patterns = [*(route.host for route in self._directory.routes), *self._directory.allowed]
         authority = Authority(patterns)
-        self.certificate, wgetrc = folder / "ca.pem", folder / "wgetrc"
+        trust = folder / "trust"  # apart, because containers of any user get to see it
+        trust.mkdir(mode=0o755, exist_ok=True)
+        self.certificate, wgetrc = trust / "ca.pem", trust / "wgetrc"
         self.certificate.write_bytes(authority.pem)
         wgetrc.write_text(f"ca_certificate={self.certificate}\n")
         self._proxy = Proxy(self._directory, authority)

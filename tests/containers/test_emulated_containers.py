@@ -1,0 +1,174 @@
+"""An emulated cloud's containers on a real engine: the image itself, its network, and its end.
+
+CLOUDML_BASE_IMAGE names an image of the engine that has ``sh`` and ``python3``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cloudml.emulation import Cloud, Container, Emulator, Ran, Route, Site, running
+from cloudml.emulation.dockers import DockerContainers
+from cloudml.errors import AlreadyExists, NotFound
+
+BASE = os.environ.get("CLOUDML_BASE_IMAGE", "cloudml-base:bookworm")
+IMAGE = "vendor.example/framework:1"
+DEADLINE = 60.0  # seconds
+
+
+def until(look: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while not look():
+        assert time.monotonic() < deadline, f"still not so after {DEADLINE:g} s: {what}"
+        time.sleep(0.05)
+
+
+def ended(containers: DockerContainers, id: str) -> Ran:
+    found: list[Ran] = []
+
+    def look() -> bool:
+        ran = containers.look(id)
+        assert ran, f"there is no container {id}"
+        found[:] = [ran]
+        return not ran.running
+
+    until(look, f"{id} has ended")
+    return found[0]
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Iterator[DockerContainers]:
+    (tmp_path / "network" / "trust").mkdir(parents=True)
+    with (tmp_path / "alive").open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        made = DockerContainers(tmp_path / "containers", tmp_path / "alive", {IMAGE: BASE})
+        yield made
+        made.close()
+
+
+def shell(line: str, id: str = "job", **more: object) -> Container:
+    return Container(id, IMAGE, ("sh", "-c", line), **more)  # type: ignore[arg-type]
+
+
+def test_a_job_finds_its_folders_and_its_peers(containers: DockerContainers, tmp_path: Path) -> None:
+    tree, data = tmp_path / "tree", tmp_path / "data"
+    tree.mkdir()
+    data.mkdir()
+    mounts = {"/opt/ml": tree, "/opt/ml/input/data": data}
+    line = "touch /opt/ml/made; touch /opt/ml/input/data/x; hostname; getent hosts algo-2; exit 3"
+    read_only = frozenset({"/opt/ml/input/data"})
+    containers.start(shell(line, mounts=mounts, read_only=read_only, host_name="algo-1", peers=("algo-2",)))
+    assert ended(containers, "job").reason == "exit code 3"
+    said = containers.logs("job")[0].decode().splitlines()
+    assert "algo-1" in said
+    assert said[-1].split() == ["127.0.0.1", "algo-2"]
+    assert (tree / "made").exists()
+    assert not (data / "x").exists()
+    with pytest.raises(AlreadyExists):
+        containers.start(shell("true"))
+    containers.remove("job")
+    assert containers.look("job") is None
+
+
+def test_how_it_ended_is_said(containers: DockerContainers) -> None:
+    containers.start(Container("missing", IMAGE, ("no-such-program",)))
+    assert ended(containers, "missing").exit_code == 127
+    containers.start(shell("sleep 600", "late", timeout=0.5, grace=1.0))
+    assert ended(containers, "late").reason == "still running after 0.5 s"
+    hungry = ("python3", "-c", "b'x' * 400_000_000")
+    containers.start(Container("hungry", IMAGE, hungry, memory=100_000_000))
+    assert ended(containers, "hungry").reason == "out of memory"
+
+
+def test_an_image_that_nobody_has_is_not_there(containers: DockerContainers) -> None:
+    with pytest.raises(NotFound, match=r"another\.example/image:1") as caught:
+        containers.start(Container("job", "another.example/image:1", ("true",)))
+    assert "--image another.example/image:1=LOCAL" in str(caught.value.hint)
+    assert containers.look("job") is None
+
+
+def test_a_server_is_reached_on_the_loopback(containers: DockerContainers) -> None:
+    command = ("python3", "-m", "http.server", "8080")
+    for id in ("one", "two"):  # both listen on the same port, each in a network of its own
+        containers.start(Container(id, IMAGE, command, port=8080))
+
+    def answers(id: str) -> bool:
+        ran = containers.look(id)
+        assert ran
+        host, port = ran.address or ("", 0)
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=10) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    for id in ("one", "two"):
+        until(lambda id=id: answers(id), f"{id} answers")  # type: ignore[misc]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"from the cloud, " + self.headers["Host"].encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_job_reaches_the_emulated_cloud(tmp_path: Path) -> None:
+    sites: list[Site] = []
+
+    def start(site: Site) -> Cloud:
+        sites.append(site)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+        def close() -> None:
+            server.shutdown()
+            server.server_close()
+
+        return Cloud([Route("api.tiny.example", server.server_port)], {}, close)
+
+    line = "import urllib.request as r; print(r.urlopen('https://api.tiny.example/').read().decode())"
+    with running.start([Emulator("tiny", start, dict)], tmp_path, engine="docker", images={IMAGE: BASE}) as emulation:
+        containers = emulation.clouds["tiny"].containers
+        assert isinstance(containers, DockerContainers)
+        command = Container("job", IMAGE, ("python3", "-c", line), env=sites[0].environment(), cwd="/tmp")
+        containers.start(command)
+        ended(containers, "job")
+        assert containers.logs("job")[0] == b"from the cloud, api.tiny.example\n"
+
+
+def test_containers_go_with_their_owner(tmp_path: Path) -> None:
+    program = f"""
+import fcntl, os
+from pathlib import Path
+from cloudml.emulation import Container
+from cloudml.emulation.dockers import DockerContainers
+folder = Path({str(tmp_path)!r})
+(folder / "network" / "trust").mkdir(parents=True)
+owner = open(folder / "alive", "w")
+fcntl.flock(owner, fcntl.LOCK_EX)
+made = DockerContainers(folder / "containers", folder / "alive")
+made.start(Container("job", {BASE!r}, ("sleep", "600")))
+print(made.look("job").running, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "True\n", done.stderr
+    left = DockerContainers(tmp_path / "containers")
+    until(lambda: left.look("job") is None, "the container is gone")
+    left.close()
