@@ -28,6 +28,7 @@ from cloudml.runtime.capture import LIMIT, Capture
 from cloudml.runtime.describing import Names
 from cloudml.runtime.http import Limits, Server
 from cloudml.runtime.metrics import Metrics
+from cloudml.runtime.reading import Reader
 
 PORTS = ("CLOUDML_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT")
 DRAIN = 24.0  # seconds from SIGTERM to the end, at most; platforms kill after 30
@@ -231,7 +232,7 @@ class Life:
             self._load_failed(error)
             loop.call_soon_threadsafe(self._end, LOAD_FAILED)
         else:
-            loop.call_soon_threadsafe(self._application.loaded, model, batcher)
+            loop.call_soon_threadsafe(self._application.loaded, model, batcher, Reader(loop))
 
     def _folder(self) -> Path:
         """Where the model is; first it is brought there, if the platform left that to us."""
