@@ -11,6 +11,7 @@ from cloudml.specs import Endpoint, Model, Monitor, Spec, TrainingJob
 from cloudml.spi import Capability as C
 from cloudml.spi import No, Plugin
 
+SHOWN = "'cloudml providers' shows what each provider can do"
 UNSAID = No("its provider does not say whether it can; update the provider")
 
 
@@ -73,21 +74,18 @@ def missing(plugin: Plugin, spec: Spec) -> Iterator[tuple[Need, No]]:
             yield need, answer
 
 
-def demand(plugin: Plugin, capability: C, what: str) -> None:
-    """Unsupported, with the provider's reason, where it cannot do what somebody asks of it by a verb."""
-    answer = plugin.capabilities.get(capability, UNSAID)
-    if isinstance(answer, No):
-        raise Unsupported(
-            f"provider {plugin.name!r} cannot {what}: {answer.reason}",
-            hint="'cloudml providers' shows what each provider can do",
-        )
-
-
 def require(plugin: Plugin, name: str, spec: Spec) -> None:
     """Unsupported, naming every field that this provider cannot honour, with its reason."""
     lines = [f"{need.field}: {answer.reason}" for need, answer in missing(plugin, spec)]
     if lines:
         raise Unsupported(
             f"{name} asks for what provider {plugin.name!r} cannot do: " + "; ".join(lines),
-            hint="'cloudml providers' shows what each provider can do",
+            hint=SHOWN,
         )
+
+
+def require_of_request(plugin: Plugin, capability: C, what: str) -> None:
+    """Unsupported for what no spec asks for, but a request."""
+    answer = plugin.capabilities.get(capability, UNSAID)
+    if isinstance(answer, No):
+        raise Unsupported(f"{what}: provider {plugin.name!r} cannot: {answer.reason}", hint=SHOWN)

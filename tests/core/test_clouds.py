@@ -19,7 +19,6 @@ from cloudml.testing.conformance.scenarios import (
     MONITOR,
     SCENARIOS,
     SCHEDULES,
-    VERSIONS,
     done,
     double,
     registered,
@@ -56,11 +55,10 @@ def on(name: str, tmp_path: Path) -> Rig:
 
 
 @pytest.mark.parametrize("fault", HARMLESS)
-@pytest.mark.parametrize("name", [*SCENARIOS, *SCHEDULES, *VERSIONS])
+@pytest.mark.parametrize("name", [*SCENARIOS, *SCHEDULES])
 def test_a_fault_at_any_write_changes_nothing(rig: Rig, name: str, fault: str) -> None:
     """Walked through every write that is tried: the same end, the same writes accepted, in the same order."""
-    versions = {each: scenario for each, (_, scenario) in VERSIONS.items()}
-    scenario = {**SCENARIOS, **SCHEDULES, **versions}[name]
+    scenario = {**SCENARIOS, **SCHEDULES}[name]
     if name in SCHEDULES and not schedules(rig):
         assert rig.process().provider.monitors is None
         return

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from cloudml.errors import ConfigError
-from cloudml.runtime.fetching import fetch
+from cloudml.runtime.cloud_storage import Bucket, Mirror
+from cloudml.runtime.fetching import document, fetch
 
 TOKEN = "of-this-machine"
 
@@ -25,6 +27,7 @@ class Storage(BaseHTTPRequestHandler):
 
     objects: dict[str, bytes]
     broken = False
+    busy = 0
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -37,6 +40,15 @@ class Storage(BaseHTTPRequestHandler):
             return self._page(query)
         body = self.objects[unquote(parts.path.rpartition("/o/")[2])]
         self._send(200, body[:-1] if self.broken else body)
+
+    def do_POST(self) -> None:
+        """An upload; ``busy`` of them are refused first."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.busy:
+            type(self).busy -= 1
+            return self._answer({}, 503)
+        self.objects[parse_qs(urlsplit(self.path).query)["name"][0]] = body
+        self._answer({})
 
     def _page(self, query: dict[str, list[str]]) -> None:
         names = sorted(name for name in self.objects if name.startswith(query["prefix"][0]))
@@ -106,3 +118,41 @@ def test_what_cannot_be_fetched_is_said(
 ) -> None:
     with pytest.raises(ConfigError, match=uri):
         fetch(uri, tmp_path / "model", storage[1])
+
+
+def test_a_document_is_read_and_one_that_is_not_there_is_none(storage: tuple[type[Storage], dict[str, str]]) -> None:
+    handler, env = storage
+    handler.objects = {"m/1.json": b'{"inputs": null}', "m/2.json": b"{"}
+    assert document("gs://b/m/1.json", env) == {"inputs": None}
+    assert document("gs://b/m/1", env) is None
+    with pytest.raises(ConfigError, match=r"gs://b/m/2\.json cannot be read"):
+        document("gs://b/m/2.json", env)
+
+
+def test_a_busy_service_is_asked_again_and_then_named(storage: tuple[type[Storage], dict[str, str]]) -> None:
+    handler, env = storage
+    bucket, pauses = Bucket("b", env), list[float]()
+    bucket._sleep = pauses.append
+    handler.busy = 3
+    bucket.store("a b", b"1")
+    assert (handler.objects, pauses) == ({"a b": b"1"}, [0.4, 0.8, 1.6])
+    handler.busy = 9
+    with pytest.raises(OSError, match="503"):
+        bucket.store("c", b"2")
+
+
+def test_what_grows_is_stored_again_and_the_last_of_it_at_the_end(
+    storage: tuple[type[Storage], dict[str, str]], tmp_path: Path
+) -> None:
+    handler, env = storage
+    said: list[str] = []
+    file = tmp_path / "20261127T22-1.jsonl"
+    file.write_bytes(b"1\n")
+    mirror = Mirror(tmp_path, "gs://b/captures/", env, said.append)
+    deadline = time.monotonic() + 30
+    while handler.objects.get(f"captures/{file.name}") != b"1\n" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    file.write_bytes(b"1\n2\n")
+    mirror.close()
+    assert handler.objects == {f"captures/{file.name}": b"1\n2\n"}
+    assert said == []

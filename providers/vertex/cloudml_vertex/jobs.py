@@ -45,26 +45,28 @@ class VertexJobs:
 
     def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
         jobs = self._jobs(f'labels.cloudml-id="{key.name}"')
-        return self._state(key, jobs) if jobs else None
+        if jobs:
+            return self._state(key, jobs)
+        left = self._left(self._output(key))
+        return State(key, Phase.EMPTY, key.stack, parts=left) if left else None
 
     def render(self, goal: Goal[specs.TrainingJob], have: State | None) -> Sequence[Call]:
-        if have is None:
-            return [self._create(goal, goal.want)] if goal.want else []
-        there = [(have.id, have.phase), *((part.id, part.phase) for part in have.parts)]
-        unwanted = there[1:] if goal.present else there
+        there = [(have.id, have.phase)] if have is not None and have.id else []
+        if goal.want is not None and not there:
+            return [self._create(goal, goal.want)]
+        there += [(part.id, part.phase) for part in have.of("job")] if have else []
         steps = [
             Call("CancelCustomJob", name, {"name": name}, "it is not wanted to run", Effect.UPDATE)
-            for name, phase in unwanted
+            for name, phase in (there[1:] if goal.present else there)
             if not phase.settled and phase is not Phase.CANCELLING
         ]
         if goal.present or goal.cancel:
             return steps
-        output = self._output(goal.key)
-        steps.append(Call("DeleteObjects", output, {"prefix": output}, "it goes with its job", Effect.DELETE))
-        return [
-            *steps,
-            *(Call("DeleteCustomJob", name, {"name": name}, "it is not wanted", Effect.DELETE) for name, _ in there),
-        ]
+        for name, _ in there:
+            steps.append(Call("DeleteCustomJob", name, {"name": name}, "it is not wanted", Effect.DELETE))
+        for part in have.of("output") if have else ():
+            steps.append(Call("DeleteObjects", part.id, {"prefix": part.id}, "they go with their job", Effect.DELETE))
+        return steps
 
     def send(self, call: Call) -> Operation | None:
         if call.operation == "DeleteObjects":
@@ -168,13 +170,14 @@ class VertexJobs:
         labels, phase = job["labels"], _phase(job)
         owned = Key(key.kind, key.name, labels.get("cloudml-stack", key.stack))
         facts = self._facts(owned, job["name"]) if phase.settled else EMPTY
+        left = self._left(self._output(owned)) if phase.settled else ()
         return State(
             key=key,
             phase=phase,
             owner=labels.get("cloudml-stack"),
             spec=labels.get("cloudml-hash"),
             id=job["name"],
-            parts=tuple(Part("job", each["name"], each["name"], _phase(each)) for each in others),
+            parts=(*(Part("job", each["name"], each["name"], _phase(each)) for each in others), *left),
             operations=tuple(each for row in jobs for each in self._wire.running(row["name"])) if phase.settled else (),
             failure=_failure(job, facts) if phase.failed else None,
             labels=labels,
@@ -182,6 +185,11 @@ class VertexJobs:
             created=_seconds(job["createTime"]),
             native=job,
         )
+
+    def _left(self, output: str) -> tuple[Part, ...]:
+        """The files of a run, if it left any."""
+        files = any(True for _ in self._artifacts.list(output))
+        return (Part("output", "output", output, Phase.READY),) if files else ()
 
     def _facts(self, key: Key, native: str) -> dict[str, Any]:
         """What an ended run left: read once."""

@@ -34,7 +34,7 @@ class VertexModels:
         operations = self._wire.running(name)  # first: what ends after this look is then seen in the model
         model = self._wire.find("GetModel", {"name": name})
         if model is None:
-            return State(key, Phase.CREATING, None, operations=operations) if operations else None
+            return self._before(key, operations)
         return self._state(key, model, operations)
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
@@ -119,18 +119,29 @@ class VertexModels:
 
     # -- what is there -----------------------------------------------------------------------------------------------
 
+    def _before(self, key: Key, operations: tuple[Operation, ...]) -> State | None:
+        """What there may be of a family that is not there: an upload that runs, a copy that waits for its version."""
+        copies = self._copied(key)
+        if not operations and not copies:
+            return None
+        phase = Phase.CREATING if operations else Phase.EMPTY
+        return State(key, phase, None if operations else key.stack, parts=copies, operations=operations)
+
+    def _copied(self, key: Key) -> tuple[Part, ...]:
+        return tuple(Part("artifact", hash, uri, Phase.READY) for hash, uri in self._artifacts.folders(_copies(key)))
+
     def _state(self, key: Key, model: Mapping[str, Any], operations: tuple[Operation, ...]) -> State:
         labels = model.get("labels", {})
         name = model["name"].partition("@")[0]
         rows = self._wire.items("ListModelVersions", {"name": name})
         versions = sorted((_part(name, row) for row in rows), key=lambda part: int(part.name))
-        copies = self._artifacts.folders(_copies(Key(key.kind, key.name, labels.get("cloudml-stack", key.stack))))
+        owned = Key(key.kind, key.name, labels.get("cloudml-stack", key.stack))
         return State(
             key=key,
             phase=Phase.READY,
             owner=labels.get("cloudml-stack"),
             id=name,
-            parts=(*versions, *(Part("artifact", hash, uri, Phase.READY) for hash, uri in copies)),
+            parts=(*versions, *self._copied(owned)),
             operations=operations,
             labels=labels,
             facts={"aliases": {alias: part.name for part in versions for alias in part.facts["aliases"]}},

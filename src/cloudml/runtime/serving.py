@@ -13,12 +13,13 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudml.errors import CloudmlError, ConfigError
 from cloudml.runtime import flavors
@@ -28,7 +29,9 @@ from cloudml.runtime.capture import LIMIT, Capture
 from cloudml.runtime.describing import Names
 from cloudml.runtime.http import Limits, Server
 from cloudml.runtime.metrics import Metrics
-from cloudml.runtime.reading import Reader
+
+if TYPE_CHECKING:
+    from cloudml.runtime.cloud_storage import Mirror
 
 PORTS = ("CLOUDML_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT")
 DRAIN = 24.0  # seconds from SIGTERM to the end, at most; platforms kill after 30
@@ -47,8 +50,9 @@ class Settings:
     port: int
     ready_file: Path | None
     failure_file: Path | None
-    signature: Path | Mapping[str, Any] | None
+    signature: Path | str | Mapping[str, Any] | None  # a str is a URI
     capture_dir: Path | None
+    capture_uri: str | None
     capture_rate: float
     capture_limit: int
     redact: frozenset[str]
@@ -75,8 +79,9 @@ def settings(env: Mapping[str, str]) -> Settings:
         port=int(_number(env, port, 8080, 0, 65535)),
         ready_file=path("CLOUDML_READY_FILE"),
         failure_file=path("CLOUDML_FAILURE_FILE"),
-        signature=path("CLOUDML_SIGNATURE"),
-        capture_dir=path("CLOUDML_CAPTURE_DIR"),
+        signature=_place(env.get("CLOUDML_SIGNATURE")),
+        capture_dir=path("CLOUDML_CAPTURE_DIR") or (_own_captures() if env.get("CLOUDML_CAPTURE_URI") else None),
+        capture_uri=env.get("CLOUDML_CAPTURE_URI") or None,
         capture_rate=_number(env, "CLOUDML_CAPTURE_RATE", 1.0, 0.0, 1.0),
         capture_limit=int(_number(env, "CLOUDML_CAPTURE_LIMIT", LIMIT, 1 << 16, 1 << 50)),
         redact=_names(env, "CLOUDML_CAPTURE_REDACT"),
@@ -96,6 +101,16 @@ def settings(env: Mapping[str, str]) -> Settings:
         ),
         asked=AskedRoutes(_route(env, "AIP_HEALTH_ROUTE"), _route(env, "AIP_PREDICT_ROUTE")),
     )
+
+
+def _place(text: str | None) -> Path | str | None:
+    """A path, or a URI as it is."""
+    return text if text and "://" in text else Path(text) if text else None
+
+
+def _own_captures() -> Path:
+    """Where what is captured lies until it is stored elsewhere."""
+    return Path(tempfile.mkdtemp(prefix="cloudml-captures-"))
 
 
 def _number(env: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
@@ -177,6 +192,7 @@ class Life:
         self._sock = sock
         self._metrics = Metrics()
         self._capture = self._open_capture()
+        self._mirror = self._open_mirror()
         self._application = Application(
             chosen.names, self._metrics, self._capture, chosen.redact, chosen.limits, chosen.asked
         )
@@ -211,6 +227,8 @@ class Life:
         listener.close()
         if self._capture is not None:
             self._capture.close()
+        if self._mirror is not None:
+            self._mirror.close()
         return code
 
     def _announce(self) -> None:
@@ -221,8 +239,9 @@ class Life:
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            signature = None if self._chosen.signature is None else flavors.read_signature(self._chosen.signature)
-            model = flavors.load(self._folder(), signature, self._chosen.trust)
+            about = self._about()
+            signature = None if about is None else flavors.read_signature(about)
+            model = flavors.load(self._folder(), signature, self._trust(about))
             model.features.must_have(self._chosen.redact)
             batcher = Batcher(loop, model, self._metrics)
             batcher.warm_up()
@@ -232,7 +251,7 @@ class Life:
             self._load_failed(error)
             loop.call_soon_threadsafe(self._end, LOAD_FAILED)
         else:
-            loop.call_soon_threadsafe(self._application.loaded, model, batcher, Reader(loop))
+            loop.call_soon_threadsafe(self._application.loaded, model, batcher)
 
     def _folder(self) -> Path:
         """Where the model is; first it is brought there, if the platform left that to us."""
@@ -241,6 +260,21 @@ class Life:
         from cloudml.runtime.fetching import fetch
 
         return fetch(self._chosen.model_uri, self._chosen.model_dir)
+
+    def _about(self) -> Path | Mapping[str, Any] | None:
+        """The signature, or the sidecar that holds it; first it is brought here. None if it names no inputs."""
+        given = self._chosen.signature
+        if not isinstance(given, str):
+            return given
+        from cloudml.runtime.fetching import document
+
+        found = document(given)
+        return found if found and found.get("inputs") else None
+
+    def _trust(self, about: Path | Mapping[str, Any] | None) -> flavors.Trust:
+        """What was registered is trusted: its digest stands in the sidecar."""
+        digest = about.get("digest") if isinstance(about, Mapping) else None
+        return replace(self._chosen.trust, digest=digest) if digest else self._chosen.trust
 
     def _load_failed(self, error: BaseException) -> None:
         kind = type(error).__name__
@@ -282,6 +316,19 @@ class Life:
             "version": names.version,
         }
         return Capture(chosen.capture_dir, chosen.capture_rate, os.getpid(), labels, chosen.capture_limit)
+
+    def _open_mirror(self) -> Mirror | None:
+        """What was captured is stored elsewhere, where the container's disk goes with it."""
+        chosen = self._chosen
+        if self._capture is None or chosen.capture_uri is None or chosen.capture_dir is None:
+            return None
+        from cloudml.runtime.cloud_storage import Mirror
+
+        return Mirror(chosen.capture_dir, chosen.capture_uri, os.environ, _say)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"cloudml: {sentence}\n")
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

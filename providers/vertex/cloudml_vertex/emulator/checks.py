@@ -1,0 +1,77 @@
+"""Requests against the rules that Google publishes with its protos: required, immutable and output-only fields.
+
+``annotations.json`` holds them for what is emulated, made from the protos of ``@google-cloud/aiplatform`` (Apache-2.0)
+in November 2026. Required strings, messages and lists are enforced; numbers are not, since an unset one is a zero.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cloudml_vertex.emulator.problems import Problem, wrong_fields
+
+PACKAGE = "google.cloud.aiplatform.v1."
+RULES: Mapping[str, Mapping[str, Sequence[str]]] = json.loads((Path(__file__).parent / "annotations.json").read_text())
+LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+DISPLAY = 128  # characters
+LABELS = 64
+
+
+def check(message: Any) -> None:
+    """Raises Problem with every required field that is missing."""
+    missing = [(path, "Required field is not set.") for path in _missing(message, "")]
+    if missing:
+        raise wrong_fields(*missing)
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > LABELS:
+        raise wrong_fields(("labels", f"There must be at most {LABELS} labels."))
+    for key, value in labels.items():
+        if not LABEL_KEY.fullmatch(key) or not LABEL_VALUE.fullmatch(value):
+            text = "Label keys and values can only contain lowercase letters, numbers, dashes and underscores."
+            raise wrong_fields((f"labels[{key!r}]", text))
+
+
+def check_display(name: str) -> None:
+    if not name or len(name) > DISPLAY:
+        raise wrong_fields(("display_name", f"The display name must be 1 to {DISPLAY} characters long."))
+
+
+def check_name(name: str, pattern: str, field: str) -> None:
+    if not re.fullmatch(pattern, name):
+        raise wrong_fields((field, f"{name!r} does not match {pattern}"))
+
+
+def masked(kind: str, mask: Sequence[str]) -> Sequence[str]:
+    """The fields of an update mask, in the proto's words. Raises Problem for none, and for one that cannot change."""
+    if not mask:
+        raise wrong_fields(("update_mask", "Required field is not set."))
+    fields = [re.sub(r"(?<!^)(?=[A-Z])", "_", path).lower() for path in mask]
+    fixed = {*RULES["immutable"].get(kind, ()), *RULES["output_only"].get(kind, ())}
+    for field in fields:
+        if field in fixed:
+            raise Problem("INVALID_ARGUMENT", f"The field {field!r} of {kind} is immutable or output only.")
+    return fields
+
+
+def _missing(message: Any, path: str) -> Iterator[str]:
+    descriptor = message.DESCRIPTOR
+    fields = {field.name: field for field in descriptor.fields}
+    for name in RULES["required"].get(descriptor.full_name.removeprefix(PACKAGE), ()):
+        field = fields[name]
+        single = field.message_type is not None and not field.is_repeated
+        text = field.is_repeated or field.cpp_type == field.CPPTYPE_STRING  # a number's zero is no missing number
+        if (single and not message.HasField(name)) or (text and not getattr(message, name)):
+            yield f"{path}{name}"
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for index, each in enumerate(value if field.is_repeated else [value]):
+            place = f"{field.name}[{index}]" if field.is_repeated else field.name
+            yield from _missing(each, f"{path}{place}.")

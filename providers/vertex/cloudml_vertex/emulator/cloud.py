@@ -1,0 +1,146 @@
+"""A Vertex AI on this machine: its parts put together, its hosts, its environment, its end."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cloudml.emulation import Cloud, Route, Site
+from cloudml.emulation.http import Answer, Request, Server
+from cloudml_vertex.emulator.core import Core
+from cloudml_vertex.emulator.endpoints import Endpoints
+from cloudml_vertex.emulator.grpc_front import GrpcFront
+from cloudml_vertex.emulator.jobs import Jobs
+from cloudml_vertex.emulator.models import Models
+from cloudml_vertex.emulator.monitoring import Monitoring
+from cloudml_vertex.emulator.observing import Observing
+from cloudml_vertex.emulator.operations import Operations
+from cloudml_vertex.emulator.predictions import Predictions
+from cloudml_vertex.emulator.problems import Lost, Problem
+from cloudml_vertex.emulator.rest_front import RestFront
+from cloudml_vertex.emulator.runs import Runs
+from cloudml_vertex.emulator.servers import Servers
+from cloudml_vertex.emulator.signin import Directory
+from cloudml_vertex.emulator.storage import Buckets
+from cloudml_vertex.emulator.world import World
+
+PROJECT, LOCATION, BUCKET = "cloudml-emulated", "us-central1", "cloudml-emulated"
+IMAGE = f"{LOCATION}-docker.pkg.dev/{PROJECT}/cloudml/cloudml-serve:latest"
+GRPC = ("*-aiplatform.googleapis.com", "*.prediction.vertexai.goog")  # hosts that answer both HTTP and gRPC
+PROJECT_PATH = re.compile(r"/v[13]/projects/([^/:]+)")
+Respond = Callable[[Request], Answer]
+
+
+class Vertex:
+    """One emulator."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.world = World()
+        self.buckets = Buckets(site.folder / "buckets")
+        self.directory = Directory(PROJECT, site.folder)
+        self.operations = Operations(self.world, site.lifecycle)
+        self.runs = Runs(site, self.buckets.folder)
+        self.servers = Servers(self.runs, self.buckets)
+        models = Models(self.world, self.operations, self.buckets)
+        endpoints = Endpoints(self.world, self.operations, models, self.servers, site.faults)
+        self.jobs = Jobs(self.world, self.operations, self.runs, site.lifecycle, site.faults)
+        monitoring = Monitoring(self.world, self.operations)
+        predictions = Predictions(endpoints, self.servers)
+        core = Core(self.world, self.operations, site.faults, (self.jobs, models, endpoints, monitoring, predictions))
+        self.grpc = GrpcFront(core, self.directory)
+        rest, seen = RestFront(core, predictions), Observing(self.runs, predictions)
+        self.open: Mapping[str, Respond] = {  # to whoever asks
+            "oauth2.googleapis.com": self.directory.exchange,
+            "metadata.google.internal": self.directory.metadata,
+            "169.254.169.254": self.directory.metadata,
+        }
+        self.guarded: Mapping[str, Respond] = {
+            "*-aiplatform.googleapis.com": rest.respond,
+            "*.prediction.vertexai.goog": rest.respond,
+            "storage.googleapis.com": self.buckets.respond,
+            "www.googleapis.com": self.buckets.respond,
+            "logging.googleapis.com": seen.entries,
+            "monitoring.googleapis.com": seen.series,
+            "iamcredentials.googleapis.com": lambda request: Answer(200, {"locations": [], "encodedLocations": "0x0"}),
+            "cloudresourcemanager.googleapis.com": _project,
+        }
+        self.server = Server(self.respond, "vertex")
+        self.buckets.make(BUCKET)
+
+    def respond(self, request: Request) -> Answer | None:
+        try:
+            for pattern, answer in self.open.items():
+                if request.host == pattern:
+                    return answer(request)
+            for pattern, answer in self.guarded.items():
+                if fnmatch.fnmatchcase(request.host, pattern):
+                    self.directory.admit(request.headers.get("authorization", ""))
+                    return answer(request)
+            raise Problem("NOT_FOUND", f"{request.host} is not emulated.")
+        except Problem as problem:
+            code = 412 if problem.status == "FAILED_PRECONDITION" and "storage" in request.path else problem.code
+            return Answer(code, {"error": {**problem.document()["error"], "code": code}})
+        except Lost:
+            return None
+        except (ValueError, KeyError, TypeError) as wrong:
+            return Answer(400, Problem("INVALID_ARGUMENT", f"Invalid request: {wrong!r}").document())
+
+    def cloud(self) -> Cloud:
+        port, grpc = self.server.port, self.grpc.port
+        hosts = (*self.open, *self.guarded)
+        return Cloud(
+            [Route(host, port, grpc if host in GRPC else None) for host in hosts],
+            self.environment(),
+            self.close,
+            inspect=self.inspect,
+            reset=self.reset,
+        )
+
+    def environment(self) -> Mapping[str, str]:
+        """What a program needs: Google's own variables, and those of cloudml's provider."""
+        return {
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.directory.file),
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            "GOOGLE_CLOUD_LOCATION": LOCATION,
+            "CLOUDML_VERTEX_PROJECT": PROJECT,
+            "CLOUDML_VERTEX_LOCATION": LOCATION,
+            "CLOUDML_VERTEX_BUCKET": BUCKET,
+            "CLOUDML_VERTEX_IMAGE": IMAGE,
+        }
+
+    def inspect(self) -> Mapping[str, Any]:
+        with self.world.lock:
+            rows = {name: sorted(self.world.rows(name)) for name in ("customJobs", "models", "endpoints")}
+        return {**rows, "buckets": self.buckets.summary(), "faults": [repr(fault) for fault in self.site.faults]}
+
+    def reset(self) -> None:
+        """Everything is gone but the account and its empty bucket."""
+        self.operations.clear()
+        self.jobs.clear()
+        self.runs.clear()
+        self.servers.clear()
+        self.world.clear()
+        self.buckets.clear()
+        self.buckets.make(BUCKET)
+
+    def close(self) -> None:
+        self.operations.clear()
+        self.jobs.close()
+        self.runs.clear()
+        self.server.close()
+        self.grpc.close()
+
+
+def start(site: Site) -> Cloud:
+    return Vertex(site).cloud()
+
+
+def _project(request: Request) -> Answer:
+    """The one thing that the SDK asks of it: what a project's number is."""
+    match = PROJECT_PATH.match(request.path)
+    if match is None:
+        raise Problem("UNIMPLEMENTED", f"{request.method} {request.path} is not emulated.")
+    return Answer(200, {"projectId": match[1], "projectNumber": "1234", "name": "projects/1234", "state": "ACTIVE"})

@@ -1,0 +1,113 @@
+"""One core behind both fronts: a method's name and its message in, a message out."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.cloud import aiplatform_v1
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+
+from cloudml.emulation.faults import Faults, Trouble
+from cloudml_vertex.emulator import checks
+from cloudml_vertex.emulator.operations import Operations
+from cloudml_vertex.emulator.problems import Lost, Problem
+from cloudml_vertex.emulator.world import World
+
+ROUTES: Mapping[str, Any] = json.loads((Path(__file__).parent / "routes.json").read_text())
+PACKAGE = "/google.cloud.aiplatform.v1."
+LONGRUNNING = "/google.longrunning.Operations/"
+WORDS = re.compile(r"(?<!^)(?=[A-Z])")
+UNLOCKED = ("Predict", "RawPredict")  # they wait for a model, and change nothing
+REFUSALS: Mapping[Trouble, tuple[str, str]] = {
+    Trouble.THROTTLE: (
+        "RESOURCE_EXHAUSTED",
+        "Quota exceeded for quota metric 'Requests' and limit 'Requests per minute' of aiplatform.googleapis.com.",
+    ),
+    Trouble.UNAVAILABLE: ("UNAVAILABLE", "The service is currently unavailable."),
+    Trouble.QUOTA: (
+        "RESOURCE_EXHAUSTED",
+        "The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_cpus",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """``request`` is the class of its message; ``act`` carries it out."""
+
+    name: str
+    request: Any
+    act: Callable[[Any], Any]
+
+
+class Core:
+    """``services`` have a method of each name, in snake case."""
+
+    def __init__(self, world: World, operations: Operations, faults: Faults, services: tuple[Any, ...]) -> None:
+        self._world = world
+        self._operations = operations
+        self._faults = faults
+        self.methods: dict[str, Method] = {}
+        for path in ROUTES:
+            name = path.rpartition("/")[2]
+            act = _of(services, WORDS.sub("_", name).lower())
+            self.methods[PACKAGE + path] = Method(name, getattr(aiplatform_v1, f"{name}Request").pb(), act)
+        for name, kind, act in (
+            ("GetOperation", operations_pb2.GetOperationRequest, lambda ask: operations.read(ask.name)),
+            ("WaitOperation", operations_pb2.WaitOperationRequest, lambda ask: operations.read(ask.name)),
+            ("ListOperations", operations_pb2.ListOperationsRequest, self._list),
+            ("CancelOperation", operations_pb2.CancelOperationRequest, self._keep),
+            ("DeleteOperation", operations_pb2.DeleteOperationRequest, self._keep),
+        ):
+            self.methods[LONGRUNNING + name] = Method(name, kind, act)
+
+    def call(self, path: str, message: Any) -> Any:
+        """Raises Problem, and Lost where the answer is not to arrive. The answer is a copy."""
+        method = self.methods.get(path)
+        if method is None:
+            raise Problem("UNIMPLEMENTED", f"{path} is not emulated.")
+        checks.check(message)
+        fault = self._faults.take(method.name, _target(message), *REFUSALS, Trouble.SLOW, Trouble.LOSE)
+        if fault and fault.trouble in REFUSALS:
+            raise Problem(*REFUSALS[fault.trouble])
+        if fault and fault.trouble is Trouble.SLOW:
+            time.sleep(fault.seconds)
+        if method.name in UNLOCKED:
+            found = method.act(message)
+        else:
+            with self._world.lock:
+                answer = method.act(message)
+                found = type(answer)()
+                found.CopyFrom(answer)
+        if fault and fault.trouble is Trouble.LOSE:
+            raise Lost(method.name)
+        return found
+
+    def _list(self, request: Any) -> Any:
+        return operations_pb2.ListOperationsResponse(operations=self._operations.under(request.name))
+
+    def _keep(self, request: Any) -> Any:
+        """Cancelling is best effort, and an operation stays where it is."""
+        self._operations.read(request.name)
+        return empty_pb2.Empty()
+
+
+def _of(services: tuple[Any, ...], name: str) -> Callable[[Any], Any]:
+    found: Callable[[Any], Any] = next(getattr(service, name) for service in services if hasattr(service, name))
+    return found
+
+
+def _target(message: Any) -> str:
+    """What a fault may name: the last part of the resource, or the name that it is to have."""
+    for field in ("name", "endpoint", "parent"):
+        value = getattr(message, field, "")
+        if isinstance(value, str) and value:
+            return value.rpartition("/")[2]
+    return ""

@@ -1,0 +1,287 @@
+"""Custom jobs: worker pools as containers, in the service's own sequence of states."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.cloud import aiplatform_v1
+from google.protobuf import empty_pb2
+
+from cloudml.emulation import Container
+from cloudml.emulation.faults import Faults, Trouble
+from cloudml.emulation.lifecycle import Lifecycle
+from cloudml_vertex.emulator import checks
+from cloudml_vertex.emulator.machines import check_machine
+from cloudml_vertex.emulator.operations import Operations
+from cloudml_vertex.emulator.problems import Problem, invalid, precondition, wrong_fields
+from cloudml_vertex.emulator.runs import Runs, Source, environment
+from cloudml_vertex.emulator.world import World, check_parent, page, stamp
+
+CustomJob = aiplatform_v1.CustomJob.pb()
+ListCustomJobsResponse = aiplatform_v1.ListCustomJobsResponse.pb()
+STATE = aiplatform_v1.JobState
+COLLECTION = "customJobs"
+STAGES = ("JOB_STATE_QUEUED", "JOB_STATE_PENDING")
+ENDED = (STATE.JOB_STATE_SUCCEEDED, STATE.JOB_STATE_FAILED, STATE.JOB_STATE_CANCELLED)
+TICK = 0.02  # seconds
+WEEK = 7 * 86400  # the service's default limit
+GRACE = 20.0
+STOCKOUT = "Resources are insufficient in region. Please try a different region or use a different accelerator."
+POOL = "workerpool"
+
+
+@dataclass
+class Going:
+    """A job that has not ended."""
+
+    name: str
+    began: float
+    reads: int = 0
+    containers: dict[str, str] = field(default_factory=dict)  # replica -> container
+    cancelled: bool = False
+    timeout: float = WEEK
+    preempted: bool = False
+
+
+class Jobs:
+    """One thread moves all jobs on, so that they go on when nobody looks."""
+
+    def __init__(self, world: World, operations: Operations, runs: Runs, lifecycle: Lifecycle, faults: Faults) -> None:
+        self._world = world
+        self._operations = operations
+        self._runs = runs
+        self._lifecycle = lifecycle
+        self._faults = faults
+        self._going: dict[str, Going] = {}
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._move, name="vertex-jobs", daemon=True)
+        self._thread.start()
+
+    # -- the API -----------------------------------------------------------------------------------------------------
+
+    def create_custom_job(self, request: Any) -> Any:
+        check_parent(request.parent)
+        checks.check_display(request.custom_job.display_name)
+        checks.check_labels(request.custom_job.labels)
+        _check_pools(request.custom_job.job_spec)
+        job = CustomJob()
+        job.CopyFrom(request.custom_job)
+        job.name = f"{request.parent}/{COLLECTION}/{self._world.number()}"
+        job.state = getattr(STATE, STAGES[0])
+        stamp(job, "create_time", "update_time")
+        limit = job.job_spec.scheduling.timeout.seconds or WEEK
+        self._world.rows(COLLECTION)[job.name] = job
+        self._going[job.name] = Going(job.name, self._lifecycle.clock(), timeout=limit)
+        return job
+
+    def get_custom_job(self, request: Any) -> Any:
+        job = self._world.get(COLLECTION, request.name)
+        if request.name in self._going:
+            self._going[request.name].reads += 1
+        return job
+
+    def list_custom_jobs(self, request: Any) -> Any:
+        rows, token = page(request, self._world.under(COLLECTION, check_parent(request.parent)))
+        return ListCustomJobsResponse(custom_jobs=rows, next_page_token=token)
+
+    def cancel_custom_job(self, request: Any) -> Any:
+        """Best effort, and at once: the job is CANCELLING until its containers have ended."""
+        job = self._world.get(COLLECTION, request.name)
+        if job.state in ENDED:
+            raise precondition(f"The job {job.name} is in a terminal state and cannot be cancelled.")
+        job.state = STATE.JOB_STATE_CANCELLING
+        self._going[job.name].cancelled = True
+        return empty_pb2.Empty()
+
+    def delete_custom_job(self, request: Any) -> Any:
+        job = self._world.get(COLLECTION, request.name)
+        if job.state not in ENDED:
+            raise precondition(f"The job {job.name} is still running; cancel it first.")
+
+        def finish() -> Any:
+            self._world.rows(COLLECTION).pop(job.name, None)
+            return empty_pb2.Empty()
+
+        return self._operations.start("DeleteCustomJob", job.name, finish)
+
+    def preempt(self, name: str) -> None:
+        """The spot machines of a job are taken away: it is started again, as documented."""
+        with self._world.lock:
+            if name in self._going:
+                self._going[name].preempted = True
+
+    def clear(self) -> None:
+        with self._world.lock:
+            self._going.clear()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    # -- the work ----------------------------------------------------------------------------------------------------
+
+    def _move(self) -> None:
+        while not self._closing.wait(TICK):
+            with self._world.lock:
+                for going in list(self._going.values()):
+                    self._step(going, self._world.rows(COLLECTION)[going.name])
+
+    def _step(self, going: Going, job: Any) -> None:
+        if going.cancelled:
+            self._cancel(going, job)
+        elif not going.containers:
+            stage = self._lifecycle.stage(STAGES, going.began, going.reads)
+            if stage is None:
+                self._begin(going, job)
+            else:
+                job.state = getattr(STATE, stage)
+        else:
+            self._watch(going, job)
+
+    def _begin(self, going: Going, job: Any) -> None:
+        if self._faults.take("CreateCustomJob", job.display_name, Trouble.CAPACITY):
+            self._finish(going, job, STATE.JOB_STATE_FAILED, Problem("RESOURCE_EXHAUSTED", STOCKOUT))
+            return
+        try:
+            for replica in replicas(job):
+                going.containers[replica.name] = self._runs.start(*self._container(going, job, replica), mounted=True)
+        except Problem as problem:
+            self._finish(going, job, STATE.JOB_STATE_FAILED, problem)
+            return
+        job.state = STATE.JOB_STATE_RUNNING
+        stamp(job, "start_time", "update_time")
+
+    def _container(self, going: Going, job: Any, replica: Replica) -> tuple[Container, Source]:
+        spec = replica.pool.container_spec
+        number, project = job.name.rpartition("/")[2], job.name.split("/")[1]
+        env = {
+            "CLOUD_ML_JOB_ID": number,
+            "CLUSTER_SPEC": json.dumps(cluster(job, replica)),
+            **_directories(job.job_spec.base_output_directory.output_uri_prefix),
+            **environment(spec.env),
+        }
+        container = Container(
+            id=f"job-{number}-{replica.name}",
+            image=spec.image_uri,
+            command=tuple(spec.command),
+            arguments=tuple(spec.args),
+            env=env,
+            timeout=going.timeout,
+            grace=GRACE,
+            host_name=replica.host(number),
+            peers=tuple(each.host(number) for each in replicas(job) if each.name != replica.name),
+        )
+        return container, Source(project, "ml_job", {"job_id": number, "task_name": replica.name})
+
+    def _watch(self, going: Going, job: Any) -> None:
+        """The first replica's end is the job's; another's failure is too."""
+        if going.preempted:
+            going.preempted = False
+            self._let_go(going)
+            job.state = STATE.JOB_STATE_PENDING
+            return
+        for name, id in going.containers.items():
+            ran = self._runs.look(id)
+            if ran.running:
+                continue
+            if ran.exit_code == 0 and name == f"{POOL}0-0":
+                self._finish(going, job, STATE.JOB_STATE_SUCCEEDED, None)
+                return
+            if ran.exit_code != 0:
+                self._finish(going, job, STATE.JOB_STATE_FAILED, _exit(name, ran.exit_code, ran.reason, going.timeout))
+                return
+
+    def _cancel(self, going: Going, job: Any) -> None:
+        running = [id for id in going.containers.values() if self._runs.look(id).running]
+        if running:
+            self._runs.stop(running)
+        else:
+            self._finish(going, job, STATE.JOB_STATE_CANCELLED, None)
+
+    def _finish(self, going: Going, job: Any, state: Any, problem: Problem | None) -> None:
+        self._let_go(going)
+        job.state = state
+        if problem is not None:
+            job.error.code, job.error.message = problem.number, problem.message
+        stamp(job, "end_time", "update_time")
+        self._going.pop(job.name, None)
+
+    def _let_go(self, going: Going) -> None:
+        for id in going.containers.values():
+            self._runs.remove(id)
+        going.containers = {}
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One machine of a pool."""
+
+    name: str
+    pool: Any
+    task: str
+    index: int
+
+    def host(self, number: str) -> str:
+        return f"cmle-training-{self.name}-{number[:10]}"
+
+
+def replicas(job: Any) -> list[Replica]:
+    """All machines, the primary one first."""
+    return [
+        Replica(f"{POOL}{number}-{index}", pool, f"{POOL}{number}", index)
+        for number, pool in enumerate(job.job_spec.worker_pool_specs)
+        for index in range(pool.replica_count)
+    ]
+
+
+def cluster(job: Any, replica: Replica) -> Mapping[str, Any]:
+    """``CLUSTER_SPEC`` as documented: who there is, and who this is."""
+    number = job.name.rpartition("/")[2]
+    hosts: dict[str, list[str]] = {}
+    for each in replicas(job):
+        hosts.setdefault(each.task, []).append(f"{each.host(number)}:2222")
+    return {
+        "cluster": hosts,
+        "environment": "cloud",
+        "task": {"type": replica.task, "index": replica.index},
+        "job": json.dumps({"display_name": job.display_name}),
+    }
+
+
+def _directories(base: str) -> dict[str, str]:
+    """The ``AIP_*`` folders exist only below a base output directory."""
+    if not base:
+        return {}
+    root = base.rstrip("/")
+    folders = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", "AIP_TENSORBOARD_LOG_DIR": "logs"}
+    return {name: f"{root}/{folder}/" for name, folder in folders.items()}
+
+
+def _check_pools(spec: Any) -> None:
+    for index, pool in enumerate(spec.worker_pool_specs):
+        place = f"job_spec.worker_pool_specs[{index}]"
+        if index == 0 and pool.replica_count != 1:
+            raise wrong_fields((f"{place}.replica_count", "The first worker pool must have exactly one replica."))
+        if pool.WhichOneof("task") is None:
+            raise wrong_fields((place, "Either container_spec or python_package_spec is needed."))
+        if pool.WhichOneof("task") == "python_package_spec":
+            raise Problem("UNIMPLEMENTED", "Python packages are not emulated; give a container_spec.")
+        check_machine(pool.machine_spec, f"{place}.machine_spec")
+        for each in pool.container_spec.env:
+            if each.name.startswith("AIP_"):
+                raise invalid(f"The environment variable {each.name} is reserved.")
+
+
+def _exit(replica: str, code: int | None, reason: str | None, timeout: float) -> Problem:
+    """In the service's words (facts, containers.md §1.4)."""
+    if reason and "timeout" in reason:
+        return Problem("DEADLINE_EXCEEDED", f"The job was cancelled: it ran longer than its timeout of {timeout:g}s.")
+    text = f"The replica {replica} exited with a non-zero status of {code}."
+    more = f" Termination reason: {reason}." if reason else ""
+    return Problem(
+        "INVALID_ARGUMENT", f"{text}{more} To find out more about why your job exited please check the logs."
+    )
