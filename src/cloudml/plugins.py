@@ -38,7 +38,7 @@ def emulator(name: str) -> Emulator:
     """What emulates that provider's cloud. Unsupported if nothing does, MissingExtra if what it needs is missing."""
     named = load(name).emulator
     if named is None:
-        able = [each for each in names() if load(each).emulator]
+        able = [each for each in names() if _names_emulator(each)]
         raise Unsupported(f"provider {name!r} has no emulator", hint=f"emulated: {', '.join(able) or 'none'}")
     module, _, attribute = named.partition(":")
     try:
@@ -49,6 +49,13 @@ def emulator(name: str) -> Emulator:
     if not isinstance(found, Emulator):
         raise ConfigError(f"{named}, the emulator of provider {name!r}, is not a cloudml.emulation.Emulator")
     return found
+
+
+def _names_emulator(name: str) -> bool:
+    try:
+        return load(name).emulator is not None
+    except MissingExtra:
+        return False
 
 
 def emulated() -> list[str]:

@@ -150,6 +150,12 @@ def test_a_command_orders_faults_from_its_own_network(env: dict[str, str]) -> No
     assert json.loads(done.stdout)["faults"][0]["trouble"] == "lose"
 
 
+def test_every_operation_has_its_evidence(env: dict[str, str]) -> None:
+    done = emulate(env, "evidence", "tiny", "-o", "json")
+    said = {"provider": "tiny", "operation": "GET /", "evidence": "guessed"}
+    assert json.loads(done.stdout)["operations"] == [said], done.stderr
+
+
 def test_in_the_foreground_it_says_what_to_set_and_waits(env: dict[str, str]) -> None:
     with subprocess.Popen([*EMULATE, "tiny"], env=env, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout

@@ -115,6 +115,27 @@ def test_a_program_without_any_variable_trusts_the_authority_too(emulation: Runn
     assert json.loads(done.stdout)["path"] == "/bare", done.stderr
 
 
+def test_no_daemon_of_this_machine_is_asked_for_names(emulation: Running, tmp_path: Path) -> None:
+    """By its unix socket it could be reached from any network, and would know the real addresses."""
+    network = emulation.network
+    line = ("sh", "-c", "grep ^hosts: /etc/nsswitch.conf; cat /etc/resolv.conf")
+    alone = Box(line, {"PATH": os.environ["PATH"]}, "/", tmp_path / "box", network=network.namespace())
+    done = subprocess.run(alone.command(), capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[:2] == ["hosts: files dns", "nameserver 127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "said", [b"nonsense\r\n\r\n", b"CONNECT x:y HTTP/1.1\r\n\r\n", b"\x16\x03\x01\0\x05hello", b""]
+)
+def test_what_is_no_request_harms_nobody(emulation: Running, said: bytes) -> None:
+    port = int(emulation.environment["https_proxy"].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(100) == b""
+    assert by_proxy(emulation, 1, "requests") == IDLE
+
+
 def test_many_networks_at_once(emulation: Running, tmp_path: Path) -> None:
     network = emulation.network
     env = variables.clean(os.environ) | dict(emulation.isolated)

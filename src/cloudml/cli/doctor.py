@@ -104,6 +104,18 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _emulation(run: Run) -> Iterator[Check]:
+    """How well 'cloudml emulate' keeps a program from the real network here."""
+    from cloudml.emulation import box
+
+    refused = box.refusal(network=True)
+    if refused is None:
+        yield Check(OK, "emulation", "a network and a file tree of its own for every program")
+    else:
+        advice = "programs that ignore proxies reach the real network; containers find their folders by variables"
+        yield Check(WARN, "emulation", f"by proxy alone: {refused}", advice)
+
+
 def _providers(run: Run) -> Iterator[Check]:
     from cloudml import plugins
     from cloudml.spi import No
@@ -185,5 +197,5 @@ def _variables(run: Run) -> Iterator[Check]:
 
 
 LOOKS: tuple[Callable[[Run], Iterator[Check]], ...] = (
-    *(_python, _packages, _providers, _file, _profiles, _connection, _variables),
+    *(_python, _packages, _providers, _emulation, _file, _profiles, _connection, _variables),
 )

@@ -249,6 +249,21 @@ def log(run: Run) -> None:
     run.out.item("", document, json.dumps(document, indent=2))
 
 
+@emulate.command()
+@click.argument("providers", nargs=-1)
+@options.command
+def evidence(run: Run, providers: tuple[str, ...]) -> None:
+    """How it is known that the emulated operations of PROVIDERS behave as the real ones do, each of them."""
+    from cloudml import plugins
+
+    found = [
+        {"provider": name, "operation": operation, "evidence": known.value}
+        for name in providers or plugins.emulated()
+        for operation, known in sorted(plugins.emulator(name).evidence().items())
+    ]
+    run.out.listing("operations", ("PROVIDER", "OPERATION", "EVIDENCE"), [[*each.values()] for each in found], found)
+
+
 @emulate.group()
 def faults() -> None:
     """Order what is to go wrong next: add, list, clear."""

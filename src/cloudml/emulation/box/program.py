@@ -40,7 +40,8 @@ PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # to end
 OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # a terminal sends these to the command as well
 SWEEP = 2.0  # seconds
-HOSTS, RESOLVER = "/etc/hosts", "/etc/resolv.conf"
+HOSTS, RESOLVER, SWITCH = "/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf"
+CACHE = ("/run/nscd/socket", "/var/run/nscd/socket")  # of names, by a daemon of this machine
 
 
 def main(path: str) -> int:
@@ -101,7 +102,7 @@ def _watch(pid: int, spec: dict[str, Any], owner: str | None = None, *, sweep: b
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (*PASSED_ON, *OF_TERMINAL))
     code = _wait(pid)
     if sweep:
-        _sweep()
+        _sweep(pid)
     return code
 
 
@@ -123,7 +124,7 @@ def _outlive(owner: str, pid: int, sweep: bool) -> None:
         pass  # it is gone altogether
     _send(pid, signal.SIGKILL)
     if sweep:
-        _sweep()
+        _sweep(pid)
     os._exit(128 + signal.SIGKILL)
 
 
@@ -138,8 +139,10 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _sweep() -> None:
-    """End what the command left behind; orphans become children of this process, a generation at a time."""
+def _sweep(group: int) -> None:
+    """End what the command left behind: its group, and on Linux every orphan, which becomes a child of this process."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it is none, or nobody is left in it
+        os.killpg(group, signal.SIGKILL)
     over = time.monotonic() + SWEEP
     while (left := _children()) and time.monotonic() < over:
         for pid in left:
@@ -189,10 +192,22 @@ def _notes(spec: dict[str, Any]) -> dict[str, list[str]]:
             notes["\n".join([*known, *added, ""])] = [HOSTS]
     if network:
         notes[network["resolver"]] = [RESOLVER]
+        notes[_switch()] = [SWITCH]
+        notes[""] = [*CACHE]
     for path, places in spec["covers"].items():
         with open(path) as file:
             notes[file.read()] = places
     return notes
+
+
+def _switch() -> str:
+    """Where names are looked for: not with daemons, which this machine's network reaches by unix sockets."""
+    try:
+        with open(SWITCH) as file:
+            lines = [line for line in file.read().splitlines() if not line.startswith("hosts:")]
+    except FileNotFoundError:
+        lines = []
+    return "\n".join([*lines, "hosts: files dns", ""])
 
 
 def _execute(spec: dict[str, Any]) -> int:

@@ -85,5 +85,5 @@ def cover(files: dict[str, list[str]], folder: str) -> None:
         note = os.path.join(folder, f"note-{index}")
         with open(note, "w") as file:
             file.write(text)
-        for path in {os.path.realpath(each) for each in paths if os.path.exists(each)}:
+        for path in sorted({os.path.realpath(each) for each in paths if os.path.exists(each)}):
             kernel.bind(note, path)

@@ -7,6 +7,7 @@ exist; its sockets are handed to the same proxy.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Network:
     def __init__(self, routes: Iterable[Route], folder: Path, allowed: Iterable[str] = ()) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = Directory(routes, allowed)
+        self._lock = threading.Lock()
         patterns = [*(route.host for route in self._directory.routes), *self._directory.allowed]
         authority = Authority(patterns)
         trust = folder / "trust"  # apart, because containers of any user get to see it
@@ -41,7 +43,8 @@ class Network:
         self.certificate.write_bytes(authority.pem)
         wgetrc.write_text(f"ca_certificate={self.certificate}\n")
         self._proxy = Proxy(self._directory, authority)
-        self._handover = Handover(self._proxy, self._directory, folder / "handover")
+        self._folder = folder
+        self._handover: Handover | None = None
         metadata = any(route.host == METADATA for route in self._directory.routes)
         self._trust = variables.trust(self.certificate, wgetrc) | ({} if metadata else variables.NO_METADATA)
 
@@ -57,6 +60,9 @@ class Network:
 
     def namespace(self) -> Mapping[str, Any]:
         """What a `cloudml.emulation.box.Box` needs to make such a namespace."""
+        with self._lock:
+            if self._handover is None:
+                self._handover = Handover(self._proxy, self._directory, self._folder / "handover")
         return self._handover.network()
 
     def covers(self) -> Mapping[Path, tuple[str, ...]]:
@@ -68,7 +74,8 @@ class Network:
         return self._directory.refused
 
     def close(self) -> None:
-        self._handover.close()
+        if self._handover:
+            self._handover.close()
         self._proxy.close()
 
 

@@ -25,6 +25,7 @@ HEAD = 1 << 16  # bytes: the longest head of a request
 HANDSHAKE = 20.0  # seconds
 LAST_ANSWER = 60.0  # seconds that an answer may still take once the client has said everything
 NETWORK_ERRORS = (OSError, EOFError, asyncio.LimitOverrunError)
+NOT_HTTP = (ValueError, IndexError)  # whoever says something else is left alone
 HTTPS, HTTP = 443, 80
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -69,7 +70,7 @@ class Proxy:
         talk = talks[kind]
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(*NETWORK_ERRORS, asyncio.CancelledError):
+            with contextlib.suppress(*NETWORK_ERRORS, *NOT_HTTP, asyncio.CancelledError):
                 _no_delay(writer)
                 await talk(reader, writer)
             with contextlib.suppress(*NETWORK_ERRORS):
