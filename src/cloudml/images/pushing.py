@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,31 +116,32 @@ class _Push:
         self.uploaded = 0
 
     def run(self) -> str:
+        parts = [self._image.id, *dict.fromkeys(self._image.diff_ids)]
+        known = self._cache.read()
+        asked = [part for part in parts if part in known]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            known = self._cache.read()
-            asked = [digest for digest in (self._image.id, *dict.fromkeys(self._image.diff_ids)) if digest in known]
-            there = dict(zip(asked, pool.map(lambda one: self._registry.has(known[one].digest), asked), strict=True))
-            missing = [one for one in (self._image.id, *dict.fromkeys(self._image.diff_ids)) if not there.get(one)]
-            if missing:
-                self._say(
-                    f"{len(there) - sum(not here for here in there.values())} parts are there, {len(missing)} missing"
-                )
-                known = {**known, **self._send(set(missing), pool)}
-                self._cache.add(known)
+            here = dict(zip(asked, pool.map(lambda part: self._registry.has(known[part].digest), asked), strict=True))
+        if missing := [part for part in parts if not here.get(part)]:
+            self._say(f"pushing {len(missing)} of {len(parts)} parts: the registry has the others")
+            known = {**known, **self._send(set(missing))}
+            self._cache.add(known)
         return self._name(known)
 
-    def _send(self, missing: set[str], pool: ThreadPoolExecutor) -> Mapping[str, Packed]:
+    def _send(self, missing: set[str]) -> Mapping[str, Packed]:
         """Packs and uploads what is missing while the rest is still being read."""
         documents: dict[str, bytes] = {}
-        with tempfile.TemporaryDirectory(prefix="cloudml-push-") as folder:
-            running, seen = [], set()
+        running: dict[str, Future[Packed]] = {}
+        # the pool is inside: when something fails, its threads end before their files go
+        with tempfile.TemporaryDirectory(prefix="cloudml-push-") as folder, _Pool(AT_ONCE) as pool:
             for layer in archive.members(self._image.save(), Path(folder), documents.__setitem__):
-                if layer.diff_id in missing and layer.diff_id not in seen:
-                    seen.add(layer.diff_id)
-                    running.append(pool.submit(self._layer, layer))
+                if layer.diff_id in missing and layer.diff_id not in running:
+                    running[layer.diff_id] = pool.submit(self._layer, layer)
                 else:
                     layer.path.unlink()
-            made = {packed.diff_id: packed for packed in (each.result() for each in running)}
+                for each in running.values():
+                    if each.done():
+                        each.result()  # nobody reads on when a layer was refused
+            made = {diff_id: each.result() for diff_id, each in running.items()}
         if lost := missing - made.keys() - {self._image.id}:
             raise ConfigError(f"the image does not hold its own layer {min(lost)}")
         return {**made, self._image.id: self._config(documents)}
@@ -190,6 +191,13 @@ class _Push:
     def _count(self, size: int) -> None:
         with self._lock:
             self.uploaded += size
+
+
+class _Pool(ThreadPoolExecutor):
+    """One that begins nothing more once something has failed."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.shutdown(cancel_futures=kind is not None)
 
 
 class _Told:
