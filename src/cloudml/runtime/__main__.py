@@ -1,14 +1,15 @@
-"""The verbs of the runtime: ``python -m cloudml.runtime train | serve``."""
+"""The verbs of the runtime: ``python -m cloudml.runtime train | serve | batch | monitor``."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Callable
 
 from cloudml.errors import CloudmlError, ConfigError, MissingExtra
 
-NEEDS = ("httptools", "orjson")
+NEEDS = ("httptools", "numpy", "orjson")
 
 
 def _train(options: Sequence[str]) -> int:
@@ -18,19 +19,42 @@ def _train(options: Sequence[str]) -> int:
 
 
 def _serve(options: Sequence[str]) -> int:
-    """Raises MissingExtra when the serving half's own needs are not installed."""
+    """Raises MissingExtra, as the other two do, when the serving half's own needs are not installed."""
     if options:
         raise ConfigError(f"serve takes no options, and was given {' '.join(options)}")
-    try:
+    with _needed():
         from cloudml.runtime.serving import serve
+    return serve()
+
+
+def _batch(options: Sequence[str]) -> int:
+    with _needed():
+        from cloudml.runtime.batch import batch
+    return batch(options)
+
+
+def _monitor(options: Sequence[str]) -> int:
+    with _needed():
+        from cloudml.runtime.monitor import monitor
+    return monitor(options)
+
+
+@contextlib.contextmanager
+def _needed() -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name not in NEEDS:
             raise
         raise MissingExtra(f"serving needs {error.name}", hint='pip install "cloudml-sdk[serve]"') from error
-    return serve()
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"train": _train, "serve": _serve}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": _train,
+    "serve": _serve,
+    "batch": _batch,
+    "monitor": _monitor,
+}
 USAGE = 2
 CANNOT = 3  # what another start would not change
 

@@ -25,11 +25,11 @@ def read_csv(body: bytes) -> Query:
     if not lines:
         raise Refused("the body is empty")
     # a first line without any number is a header where the second has one
-    header = len(lines) > 1 and not any(map(_number, lines[0])) and any(map(_number, lines[1]))
+    header = len(lines) > 1 and not any(map(is_number, lines[0])) and any(map(is_number, lines[1]))
     return Query(lines[1:], [cell.strip() for cell in lines[0]], cells=True) if header else Query(lines, cells=True)
 
 
-def _number(text: str) -> bool:
+def is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:

@@ -1,0 +1,108 @@
+"""Captured requests from files: cloudml's own records, and SageMaker's, by the line.
+
+SageMaker's data capture writes ``<prefix>/<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl``; its monitoring containers find
+that tree below ``dataset_source``. A line that cannot be read is counted, not fatal: the last may be half written.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cloudml.errors import ConfigError
+from cloudml.runtime import dialects
+from cloudml.runtime.rows import Refused
+from cloudml.states import Captured
+
+
+@dataclass
+class Records:
+    """The requests of a file or a folder within a span of seconds since 1970; ``unreadable`` counts lost lines."""
+
+    place: Path
+    start: float | None = None
+    end: float | None = None
+    unreadable: int = field(default=0, init=False)
+
+    def __iter__(self) -> Iterator[Captured]:
+        if not self.place.exists():
+            raise ConfigError(f"there is no {self.place} to read captured requests from")
+        found = [self.place] if self.place.is_file() else sorted(self.place.rglob("*.jsonl"))
+        for path in found:
+            with open(path, "rb") as file:
+                for line in file:
+                    record = self._read(line)
+                    if record is not None and self._within(record.time):
+                        yield record
+
+    def _read(self, line: bytes) -> Captured | None:
+        if not line.strip():
+            return None
+        try:
+            document = orjson.loads(line)
+            return _sagemaker(document) if "captureData" in document else _own(document)
+        except (ValueError, KeyError, TypeError, LookupError, Refused, binascii.Error):
+            self.unreadable += 1
+            return None
+
+    def _within(self, text: str) -> bool:
+        at = seconds(text)
+        return (self.start is None or at >= self.start) and (self.end is None or at < self.end)
+
+
+def seconds(text: str) -> float:
+    """ISO 8601, UTC where it names no zone, as seconds since 1970. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _own(document: Mapping[str, Any]) -> Captured:
+    seconds(document["time"])
+    known = {name: document.get(name) for name in ("names", "deployment", "version", "latency_ms")}
+    return Captured(
+        id=str(document["id"]),
+        time=document["time"],
+        inputs=document["inputs"],
+        outputs=document["outputs"],
+        status=int(document.get("status", 200)),
+        **known,
+    )
+
+
+def _sagemaker(document: Mapping[str, Any]) -> Captured:
+    about, data = document["eventMetadata"], document["captureData"]
+    seconds(about["inferenceTime"])
+    query = dialects.read(*_body(data["endpointInput"]), False)
+    rows = [[_cell(cell) for cell in row] for row in query.rows] if query.cells else query.rows
+    outputs = _outputs(*_body(data["endpointOutput"])) if data.get("endpointOutput") else []
+    names = list(query.columns) if query.columns else None
+    return Captured(about["eventId"], about["inferenceTime"], rows, outputs, names)
+
+
+def _body(part: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    text, encoding = part["data"], part.get("encoding", "JSON")
+    kind = part.get("observedContentType") or {"CSV": "text/csv"}.get(encoding, "application/json")
+    return base64.b64decode(text) if encoding == "BASE64" else text.encode(), kind.encode()
+
+
+def _outputs(body: bytes, kind: bytes) -> list[Any]:
+    if kind.startswith(b"text/csv"):
+        cells = [[_cell(cell) for cell in line.split(",")] for line in body.decode().splitlines() if line]
+        return [row[0] if len(row) == 1 else row for row in cells]
+    found = orjson.loads(body)
+    answers = found.get("predictions", found) if isinstance(found, dict) else found
+    return answers if isinstance(answers, list) else [answers]
+
+
+def _cell(text: str) -> Any:
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
