@@ -25,9 +25,9 @@ from typing import IO, Any, NoReturn
 import orjson
 
 from cloudml.errors import ConfigError, RunFailed
-from cloudml.runtime import flavors
 from cloudml.runtime.batching import Work, outcomes
 from cloudml.runtime.flavors import LoadedModel
+from cloudml.runtime.loading import chosen_model
 from cloudml.runtime.rows import Query, Refused
 from cloudml.runtime.serving import settings
 from cloudml.runtime.tables import is_number, write_csv, write_json_lines
@@ -47,7 +47,7 @@ def batch(options: Sequence[str]) -> int:
     """Predict everything below ``--input``. Raises ConfigError, and RunFailed at the first row that is refused."""
     given = _parser().parse_args(list(options))
     jobs = list(_jobs(Path(given.input), Path(given.output)))
-    model = _model()
+    model = chosen_model(settings(os.environ))
     if given.method not in model.methods:
         raise ConfigError(f"this model has no method {given.method!r}; it has {', '.join(model.methods)}")
     before = signal.signal(signal.SIGTERM, _terminated)  # so that what is unfinished is removed
@@ -96,17 +96,6 @@ def _format(path: Path) -> Format:
     if path.suffix not in FORMATS:
         raise ConfigError(f"{path} does not say what it is: its name must end with {', '.join(FORMATS)}")
     return FORMATS[path.suffix]
-
-
-def _model() -> LoadedModel:
-    chosen = settings(os.environ)
-    folder = chosen.model_dir
-    if chosen.model_uri is not None:
-        from cloudml.runtime.fetching import fetch
-
-        folder = fetch(chosen.model_uri, folder)
-    signature = None if chosen.signature is None else flavors.read_signature(chosen.signature)
-    return flavors.load(folder, signature, chosen.trust)
 
 
 def _predict(model: LoadedModel, method: str, kind: Format, source: Path, target: Path, rows: int) -> int:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from cloudml.runtime.batching import Batcher
 from cloudml.runtime.capture import LIMIT, Capture
 from cloudml.runtime.describing import Names
 from cloudml.runtime.http import Limits, Server
+from cloudml.runtime.loading import chosen_model
 from cloudml.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -239,9 +240,7 @@ class Life:
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            about = self._about()
-            signature = None if about is None else flavors.read_signature(about)
-            model = flavors.load(self._folder(), signature, self._trust(about))
+            model = chosen_model(self._chosen)
             model.features.must_have(self._chosen.redact)
             batcher = Batcher(loop, model, self._metrics)
             batcher.warm_up()
@@ -252,29 +251,6 @@ class Life:
             loop.call_soon_threadsafe(self._end, LOAD_FAILED)
         else:
             loop.call_soon_threadsafe(self._application.loaded, model, batcher)
-
-    def _folder(self) -> Path:
-        """Where the model is; first it is brought there, if the platform left that to us."""
-        if self._chosen.model_uri is None:
-            return self._chosen.model_dir
-        from cloudml.runtime.fetching import fetch
-
-        return fetch(self._chosen.model_uri, self._chosen.model_dir)
-
-    def _about(self) -> Path | Mapping[str, Any] | None:
-        """The signature, or the sidecar that holds it; first it is brought here. None if it names no inputs."""
-        given = self._chosen.signature
-        if not isinstance(given, str):
-            return given
-        from cloudml.runtime.fetching import document
-
-        found = document(given)
-        return found if found and found.get("inputs") else None
-
-    def _trust(self, about: Path | Mapping[str, Any] | None) -> flavors.Trust:
-        """What was registered is trusted: its digest stands in the sidecar."""
-        digest = about.get("digest") if isinstance(about, Mapping) else None
-        return replace(self._chosen.trust, digest=digest) if digest else self._chosen.trust
 
     def _load_failed(self, error: BaseException) -> None:
         kind = type(error).__name__
