@@ -74,6 +74,16 @@ def missing(plugin: Plugin, spec: Spec) -> Iterator[tuple[Need, No]]:
             yield need, answer
 
 
+def demand(plugin: Plugin, capability: C, what: str) -> None:
+    """Unsupported, with the provider's reason, where it cannot do what somebody asks of it by a verb."""
+    answer = plugin.capabilities.get(capability, UNSAID)
+    if isinstance(answer, No):
+        raise Unsupported(
+            f"provider {plugin.name!r} cannot {what}: {answer.reason}",
+            hint="'cloudml providers' shows what each provider can do",
+        )
+
+
 def require(plugin: Plugin, name: str, spec: Spec) -> None:
     """Unsupported, naming every field that this provider cannot honour, with its reason."""
     lines = [f"{need.field}: {answer.reason}" for need, answer in missing(plugin, spec)]

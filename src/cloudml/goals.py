@@ -13,7 +13,7 @@ from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
 from cloudml.errors import ConfigError, NotFound
 from cloudml.events import Events
-from cloudml.labels import HASH, label, present
+from cloudml.labels import HASH, label, present, refuse_archived
 from cloudml.reconcile import look, reconcile
 from cloudml.run import Run
 from cloudml.specs import (
@@ -30,8 +30,8 @@ from cloudml.specs import (
     make,
     spec_hash,
 )
-from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until
-from cloudml.states import Key, Part, State
+from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until, Version
+from cloudml.states import Key, Part, Phase, State
 from cloudml.waiting import Clock, Wait
 
 Want = TypeVar("Want")
@@ -129,7 +129,7 @@ class Session:
         """An endpoint whose deployments name registered versions, or such as ``resolve`` knows to be on their way."""
         check_name("endpoint", name)
         self._check("endpoint", name, spec)
-        find = resolve or self.reference
+        find = resolve or self.deployable
         found = {each: find(deployment.model) for each, deployment in spec.deployments.items()}
         named = {each: f"{reference.family}:{reference.hash}" for each, reference in found.items()}
         deployments = {
@@ -206,8 +206,25 @@ class Session:
         stored = artifacts.read_document(self.provider.artifacts, self._spec_key(name))
         return SPECS[stored["kind"]].model_validate(stored["spec"]) if stored else None
 
+    def version(self, family: str, hash: str, phase: Phase | None) -> Pursuit[Model]:
+        """One version of a family as it is to be: READY, ARCHIVED, or gone (None)."""
+        goal = Goal[Model](Key("model", family, self.stack), version=Version(hash, phase))
+        return Pursuit(self.provider.models, goal)
+
     def reference(self, text: str) -> Reference:
-        """``family@alias``, ``family:version``, ``family:hash``, or ``family`` for its newest; else NotFound."""
+        """``family@alias``, ``family:version``, ``family:hash``, or ``family`` for its newest; else NotFound.
+
+        An archived version is never the newest.
+        """
+        return self.reference_of(*self._named(text))
+
+    def deployable(self, text: str) -> Reference:
+        """The same for a version that is to serve. Conflict if it is archived."""
+        family, part = self._named(text)
+        refuse_archived(family, part)
+        return self.reference_of(family, part)
+
+    def _named(self, text: str) -> tuple[str, Part]:
         family, mark, which = split_reference(text)
         have = self.provider.models.observe(Key("model", family, self.stack), None)
         versions = have.of("version") if have else ()
@@ -215,7 +232,7 @@ class Session:
         if part is None:
             known = ", ".join(part.name for part in versions) or "none"
             raise NotFound(f"there is no model {text} in {self.stack}", hint=f"versions of {family}: {known}")
-        return self.reference_of(family, part)
+        return family, part
 
     def reference_of(self, family: str, part: Part) -> Reference:
         """The reference to a version that is observed."""
@@ -285,7 +302,7 @@ def check_name(kind: str, name: str) -> None:
 
 def _choose(versions: Sequence[Part], mark: str, which: str) -> Part | None:
     if not mark:
-        return versions[-1] if versions else None
+        return next((part for part in reversed(versions) if part.phase is not Phase.ARCHIVED), None)
     if mark == "@":
         return next((part for part in versions if which in part.facts.get("aliases", ())), None)
     return next((part for part in versions if which in (part.spec, part.name)), None)

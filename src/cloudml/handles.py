@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cloudml import monitors, notebook, sidecars
+from cloudml import monitors, notebook, sidecars, versions
 from cloudml.capabilities import require_of_request
 from cloudml.errors import CloudmlError, ConfigError, NotFound, RunFailed
 from cloudml.goals import Pursuit, Session
@@ -16,7 +16,7 @@ from cloudml.labels import PREVIOUS, refuse_foreign
 from cloudml.monitors import MonitorHandle
 from cloudml.notebook import card, detaching, tint
 from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, document, make
-from cloudml.spi import Capability, Goal, Kind, Payload
+from cloudml.spi import Capability, Goal, Kind, Payload, Reference
 from cloudml.states import Key, Phase, State
 from cloudml.waiting import Wait
 
@@ -147,6 +147,25 @@ class ModelVersion:
     aliases: tuple[str, ...] = ()
     approval: str | None = None
     created: float | None = None
+    archived: bool = False
+
+    def archive(self) -> ModelVersion:
+        """Puts it away: kept, but neither the newest nor deployed. Conflict if an alias or an endpoint names it."""
+        versions.archive(self.session, self._reference)
+        return replace(self, archived=True)
+
+    def unarchive(self) -> ModelVersion:
+        """Brings it back."""
+        versions.unarchive(self.session, self._reference)
+        return replace(self, archived=False)
+
+    def delete(self) -> None:
+        """Removes it for good; no other gets its number. Conflict if an alias or an endpoint names it."""
+        versions.delete(self.session, self._reference)
+
+    @property
+    def _reference(self) -> Reference:
+        return self.session.reference(f"{self.family}:{self.hash}")
 
     @property
     def metrics(self) -> Mapping[str, float]:
@@ -180,7 +199,7 @@ class ModelVersion:
             ("hash", self.hash),
         ]
         then = (f'cloud.deploy("my-api", "{self}")', f'cloud.models.alias("{self.family}", "champion", {self.version})')
-        return card(f"model {self}", self.approval or "", notebook.GOOD, rows, then)
+        return card(f"model {self}", "archived" if self.archived else self.approval or "", notebook.GOOD, rows, then)
 
     def __str__(self) -> str:
         return f"{self.family}:{self.version}"
@@ -367,7 +386,8 @@ def version_of(session: Session, family: str, state: State, digest: str) -> Mode
         raise NotFound(f"model {family} has no version with the hash {digest}")
     aliases = tuple(part.facts.get("aliases", ()))
     uri, approval, created = str(part.facts.get("uri", "")), part.facts.get("approval"), part.facts.get("created")
-    return ModelVersion(session, family, part.name, digest, uri, aliases, approval, created)
+    archived = part.phase is Phase.ARCHIVED
+    return ModelVersion(session, family, part.name, digest, uri, aliases, approval, created, archived)
 
 
 def model_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

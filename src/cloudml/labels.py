@@ -8,7 +8,7 @@ from typing import Any
 from cloudml import specs
 from cloudml.errors import Conflict
 from cloudml.spi import Goal, Reference, Until, Want
-from cloudml.states import EMPTY, Key, Phase, State
+from cloudml.states import EMPTY, Key, Part, Phase, State
 
 JOB = "job"
 HASH, PREVIOUS = "cloudml-hash", "cloudml-prev"
@@ -42,8 +42,22 @@ def _labels(key: Key, want: specs.Spec, have: State | None) -> dict[str, str]:
     return {f"cloudml-{what}": value for what, value in labels.items() if value}
 
 
+def refuse_archived(family: str, version: Part) -> None:
+    """Conflict for a version that somebody has put away: it is neither registered again, renamed nor deployed."""
+    if version.phase is Phase.ARCHIVED:
+        text = f"{family}:{version.name}"
+        raise Conflict(f"model {text} is archived", hint=f"bring it back by 'cloudml models unarchive {text}'")
+
+
 def refuse_foreign(goal: Goal[Want], have: State | None, adopt: bool) -> None:
-    """Conflict if what is there carries another stack's label, or none, and is not to be taken over."""
+    """Conflict if what is there carries another stack's label, or none, and is not to be taken over.
+
+    Also for a version of a model that is wanted and archived.
+    """
+    if have is not None and isinstance(goal.want, specs.Model):
+        found = have.part("version", spec=specs.spec_hash(goal.want))
+        if found:
+            refuse_archived(goal.key.name, found)
     if have is None or adopt or have.owner == goal.key.stack:
         return
     if have.owner is None and have.phase is Phase.CREATING and have.working:

@@ -182,7 +182,7 @@ def _preflight(session: Session, project: Wanted, adopt: bool) -> None:
         refuse_foreign(Goal[Endpoint](key), provider.endpoints.observe(key, None), adopt)
         for deployment in endpoint.deployments.values():
             if split_reference(deployment.model)[0] not in project.models:
-                session.reference(deployment.model)
+                session.deployable(deployment.model)
 
 
 @dataclass
@@ -215,7 +215,7 @@ class _Known:
         """A version that this file makes, by family or family@alias; else one that is registered."""
         family, mark, which = split_reference(text)
         made = family in self.versions and (not mark or (mark == "@" and which == self.aliases.get(family)))
-        return self.versions[family] if made else self.session.reference(text)
+        return self.versions[family] if made else self.session.deployable(text)
 
 
 def _resources(session: Session, project: Wanted, rerun: Collection[str]) -> Iterator[Resource]:

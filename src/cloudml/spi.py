@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from cloudml import specs
 from cloudml.errors import ConfigError, ProviderError
-from cloudml.states import EMPTY, Captured, Json, Key, LogLine, Operation, Sample, State
+from cloudml.states import EMPTY, Captured, Json, Key, LogLine, Operation, Part, Phase, Sample, State
 
 Want = TypeVar("Want")
 Want_contra = TypeVar("Want_contra", contravariant=True)
@@ -88,10 +88,29 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Goal(Generic[Want]):
-    """Present (``want``), cancelled (``cancel``) or absent (neither).
+class Version:
+    """What one version of a family, known by its hash, is to be: READY (again), ARCHIVED, or gone where None.
 
-    ``labels`` are what the resource is to carry, ``references`` the model versions that ``want`` names.
+    An archived version keeps its files, number and labels, and is observed with ``Phase.ARCHIVED``. A provider is asked
+    only if it declares ``MODELS_ARCHIVE``, and for what is to be gone ``MODELS_DELETE_VERSION``.
+    """
+
+    hash: str
+    phase: Phase | None = None
+
+    def differing(self, have: State | None) -> tuple[Part, ...]:
+        """The versions with that hash that are not what they are to be; to be archived concerns what did not fail."""
+        found = [part for part in have.of("version") if part.spec == self.hash] if have else []
+        turning = (Phase.READY, Phase.ARCHIVED) if self.phase else tuple(Phase)
+        return tuple(part for part in found if part.phase in turning and part.phase is not self.phase)
+
+
+@dataclass(frozen=True)
+class Goal(Generic[Want]):
+    """Present (``want``), cancelled (``cancel``), absent (neither); or, of a family, one ``version`` otherwise.
+
+    ``labels`` are what the resource is to carry, ``references`` the model versions that ``want`` names. A goal with a
+    ``version`` leaves the family and its other versions as they are.
     """
 
     key: Key
@@ -100,6 +119,7 @@ class Goal(Generic[Want]):
     until: Until = Until.DONE
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     references: Mapping[str, Reference] = field(default_factory=lambda: EMPTY)
+    version: Version | None = None
 
     @property
     def present(self) -> bool:
@@ -274,6 +294,8 @@ class Capability(Enum):
     MODELS = "models"
     MODELS_ALIAS = "models.alias"
     MODELS_APPROVAL = "models.approval"
+    MODELS_ARCHIVE = "models.archive"
+    MODELS_DELETE_VERSION = "models.delete_version"
     ENDPOINTS = "endpoints"
     ENDPOINTS_IMAGE = "endpoints.image"
     ENDPOINTS_GPU = "endpoints.gpu"
@@ -377,6 +399,7 @@ __all__ = [
     "Secret",
     "Telemetry",
     "Until",
+    "Version",
     "Window",
     "Yes",
     "leaves",

@@ -84,7 +84,7 @@ def test_jobs(shell: Shell) -> None:
     assert shell.ok("jobs", "logs", names[0]).splitlines()[-1] == "epoch 1"
     assert json.loads(shell.ok("jobs", "logs", "-f", names[0], "-o", "json").splitlines()[-1])["text"] == "epoch 1"
     assert re.search(r"METRICS +accuracy=0\.9\n", shell.ok("jobs", "get", names[0]))
-    assert shell.ok("jobs", "delete", names[0]) == f"removed job {names[0]}\n"
+    assert shell.ok("jobs", "delete", "-y", names[0]) == f"removed job {names[0]}\n"
     assert shell.ok("jobs", "list", "-o", "name").split() == names[1:]
 
 
@@ -116,18 +116,54 @@ def test_models(shell: Shell) -> None:
     assert shell("models", "get", "fraud@chmpion").exit_code == 5
 
 
-def test_a_family_is_removed_whole_and_nothing_else_is(shell: Shell) -> None:
+def test_one_version_is_archived_brought_back_and_removed(shell: Shell) -> None:
     shell.ok("apply", "-q")
-    for name in ("fraud:1", "fraud@champion"):
-        refused = shell("models", "delete", name)
+    shell.ok("models", "register", "fraud", "model/weights")
+    for verb in (("archive",), ("delete", "-y")):
+        for name, why in (("fraud:1", "has the alias champion"), ("fraud@champion", "has the alias champion")):
+            refused = shell("models", *verb, name)
+            assert (refused.exit_code, refused.stdout) == (5, "")
+            assert why in refused.stderr
+    assert shell.json("models", "archive", "fraud:2")["archived"] is True
+    assert "  archived  yes" in shell.ok("models", "get", "fraud:2")
+    assert shell.json("models", "get", "fraud")["version"] == "1", "an archived version is not the newest"
+    refused = shell("deploy", "other-api", "fraud:2")
+    assert refused.exit_code == 5
+    assert "cloudml models unarchive fraud:2" in refused.stderr
+    assert shell.json("models", "unarchive", "fraud:2")["archived"] is False
+    assert shell.json("models", "get", "fraud")["version"] == "2"
+    asked = shell("models", "delete", "fraud:2")
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert shell.ok("models", "delete", "-y", "fraud:2") == "removed model fraud:2\n"
+    assert [each["version"] for each in shell.json("models", "list", "fraud")["versions"]] == ["1"]
+    assert shell.json("models", "register", "fraud", "model/weights")["version"] == "3", "a number is used once"
+
+
+def test_a_version_that_serves_is_kept(one_shell: Shell) -> None:
+    one_shell.ok("models", "register", "fraud", "model/weights")
+    one_shell.ok("deploy", "other-api", "fraud:1")
+    refused = one_shell("models", "delete", "-y", "fraud:1")
+    assert refused.exit_code == 5
+    assert "serves at endpoint other-api" in refused.stderr
+    one_shell.ok("endpoints", "delete", "-y", "other-api")
+    assert one_shell.ok("models", "delete", "-y", "fraud:1") == "removed model fraud:1\n"
+
+
+def test_a_family_is_removed_whole_and_nothing_without_a_yes(shell: Shell) -> None:
+    shell.ok("apply", "-q")
+    (job,) = shell.ok("jobs", "list", "-o", "name").split()
+    for words in (("jobs", "delete", job), ("models", "delete", "fraud"), ("endpoints", "delete", "fraud-api")):
+        refused = shell(*words)
         assert (refused.exit_code, refused.stdout) == (2, "")
-        assert f"'{name}' is a version, and only a whole family can be removed" in refused.stderr
-    assert shell("models", "delete", "frod").exit_code == 5
+        assert "-y is needed" in refused.stderr
+    assert shell("models", "delete", "-y", "frod").exit_code == 5
     assert shell.ok("models", "list", "-o", "name") == "fraud\n"
-    assert shell.json("models", "delete", "fraud")["removed"] == [{"kind": "model", "name": "fraud", "stack": STACK}]
+    assert shell.json("models", "delete", "-y", "fraud")["removed"] == [
+        {"kind": "model", "name": "fraud", "stack": STACK}
+    ]
     assert shell.ok("models", "list") == ""
     shell.ok("models", "register", "fraud", "model/weights")
-    assert shell.ok("models", "delete", "fraud") == "removed model fraud\n"
+    assert shell.ok("models", "delete", "-y", "fraud") == "removed model fraud\n"
 
 
 def test_a_family_that_was_left_without_versions_can_be_removed(one_shell: Shell) -> None:
@@ -135,7 +171,7 @@ def test_a_family_that_was_left_without_versions_can_be_removed(one_shell: Shell
     wanted = session.model("fraud", Model(path="model"))
     session.provider.models.send(session.preview(wanted)[-1].calls[0])  # and then it was killed
     assert one_shell.json("models", "list", "fraud")["versions"] == []
-    assert one_shell.ok("models", "delete", "fraud") == "removed model fraud\n"
+    assert one_shell.ok("models", "delete", "-y", "fraud") == "removed model fraud\n"
     assert one_shell.ok("models", "list") == ""
 
 
@@ -149,7 +185,7 @@ def test_a_second_deployment_and_back(shell: Shell) -> None:
     assert len(pinned) == 2
     assert "blue 50 %, green 50 %" in shell.ok("deploy", "fraud-api", "--traffic", "blue=50", "--traffic", "green=50")
     assert "TRAFFIC  blue 90 %, green 10 %\n" in shell.ok("rollback", "fraud-api")
-    assert shell.ok("endpoints", "delete", "fraud-api") == "removed endpoint fraud-api\n"
+    assert shell.ok("endpoints", "delete", "-y", "fraud-api") == "removed endpoint fraud-api\n"
     assert shell("rollback", "fraud-api").exit_code == 5
 
 

@@ -168,7 +168,7 @@ def test_names_of_what_is_there_are_completed(one_shell: Shell) -> None:
     assert completed(one_shell, "cloudml mod") == ["models"]
     assert completed(one_shell, "cloudml predict fr") == ["fraud-api"]
     assert completed(one_shell, "cloudml deploy fraud-api fr") == ["fraud", "fraud:1", "fraud@champion"]
-    for command in ("list", "alias", "register", "delete"):
+    for command in ("list", "alias", "register"):
         assert completed(one_shell, f"cloudml models {command} fr") == ["fraud"], command
     assert completed(one_shell, "cloudml models approve fr") == ["fraud", "fraud:1", "fraud@champion"]
     assert completed(one_shell, "cloudml train tr") == ["train"]

@@ -19,6 +19,7 @@ from cloudml.testing.conformance.scenarios import (
     MONITOR,
     SCENARIOS,
     SCHEDULES,
+    VERSIONS,
     done,
     double,
     registered,
@@ -55,10 +56,11 @@ def on(name: str, tmp_path: Path) -> Rig:
 
 
 @pytest.mark.parametrize("fault", HARMLESS)
-@pytest.mark.parametrize("name", [*SCENARIOS, *SCHEDULES])
+@pytest.mark.parametrize("name", [*SCENARIOS, *SCHEDULES, *VERSIONS])
 def test_a_fault_at_any_write_changes_nothing(rig: Rig, name: str, fault: str) -> None:
     """Walked through every write that is tried: the same end, the same writes accepted, in the same order."""
-    scenario = {**SCENARIOS, **SCHEDULES}[name]
+    versions = {each: scenario for each, (_, scenario) in VERSIONS.items()}
+    scenario = {**SCENARIOS, **SCHEDULES, **versions}[name]
     if name in SCHEDULES and not schedules(rig):
         assert rig.process().provider.monitors is None
         return

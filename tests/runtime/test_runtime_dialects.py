@@ -172,7 +172,7 @@ def test_parquet_without_pyarrow_is_415(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_the_reply_is_what_was_asked_for(accept: bytes, kind: bytes, body: bytes) -> None:
-    assert dialects.write(read(ROWS), [[0.5, 1], "a"], accept, "m", None) == (kind, body)
+    assert dialects.write(read(ROWS), [[0.5, 1], "a"], accept, "m", None) == (kind, body, b"")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_objects_need_a_model_with_names() -> None:
 
 def test_replies() -> None:
     plain, tensors = read({"instances": ROWS}), read({"id": "7", "inputs": [TENSOR]})
-    assert dialects.write(plain, [0, 1], None, "m", None) == (dialects.JSON, b'{"predictions":[0,1]}')
+    assert dialects.write(plain, [0, 1], None, "m", None) == (dialects.JSON, b'{"predictions":[0,1]}', b"")
     assert dialects.write(plain, [[0.5, 1], "a,b"], b"text/csv", "m", None)[1] == b'0.5,1\n"a,b"\n'
     reply = json.loads(dialects.write(tensors, [[0.5, 0.5], [1.0, 0.0]], None, "m", "3")[1])
     output = {"name": "predictions", "shape": [2, 2], "datatype": "FP64", "data": [0.5, 0.5, 1.0, 0.0]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -35,7 +36,8 @@ from cloudml.runtime.flavors import LoadedModel, Trust, read_signature
 from cloudml.runtime.linear import shortcut
 from cloudml.runtime.manifest import read_manifest
 from cloudml.runtime.metrics import Metrics
-from cloudml.runtime.rows import Features, Lists, Refused
+from cloudml.runtime.rows import Features, Lists, Numbers, Refused
+from cloudml.runtime.stopwatch import Stopwatch
 
 load = partial(flavors.load, trust=Trust(pickles=True))
 FRAME = pandas.DataFrame({"age": [1.0, 2.0, 30.0, 40.0], "job": ["a", "b", "c", "c"]})
@@ -112,10 +114,10 @@ def test_what_is_not_a_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds a dict, which has no predict"):
         load(saved({}, tmp_path / "a"), None)
     manifest = tmp_path / "a" / "cloudml-model.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "flavor": "onnx"}))
-    with pytest.raises(ConfigError, match="flavor 'onnx' is not known here; known are sklearn, python"):
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "flavor": "pmml"}))
+    with pytest.raises(ConfigError, match="flavor 'pmml' is not known here; known are sklearn, python, onnx"):
         load(tmp_path / "a", None)
-    assert read_manifest(tmp_path / "a").flavor == "onnx"
+    assert read_manifest(tmp_path / "a").flavor == "pmml"
 
 
 def test_a_pickle_is_loaded_only_if_somebody_vouches_for_it(tmp_path: Path) -> None:
@@ -201,8 +203,8 @@ def test_a_culprit_fails_alone(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_batch_has_at_most_so_many_rows_and_methods_do_not_mix() -> None:
     calls = Calls()
-    calls.send([[0]] * 3000, [[0]] * 1096, [[0]] * 10_000, [[0]])
-    assert calls.batches == [4096, 10_000, 1]
+    calls.send(*[[[0]] * 500] * 9, [[0]])
+    assert calls.batches == [4000, 501]
     calls.batches.clear()
     found: list[Any] = []
     for method in ("predict", "double", "predict"):
@@ -210,6 +212,47 @@ def test_a_batch_has_at_most_so_many_rows_and_methods_do_not_mix() -> None:
     calls.send([[2]])
     assert found == [[1], [[2]], [1]]
     assert calls.batches == [1, 2]
+
+
+def test_a_long_request_goes_in_pieces_between_which_short_ones_have_their_turn() -> None:
+    calls = Calls()
+    order: list[str] = []
+    rows = [[number] for number in range(5000)]
+    answers: list[Any] = []
+    calls.batcher.add(Work(rows, False, "predict", lambda found: (order.append("long"), answers.append(found))))
+    for _ in range(3):
+        calls.batcher.add(Work([[7]], False, "predict", lambda found: order.append("short")))
+        function, arguments = calls.soon.get(timeout=10)
+        function(*arguments)
+    calls.send([[8]])
+    while "long" not in order:
+        function, arguments = calls.soon.get(timeout=10)
+        function(*arguments)
+    assert order == ["short"] * 3 + ["long"]
+    assert answers == [list(range(5000))]
+    assert max(calls.batches) <= 1024
+    assert calls.batcher._waiting == 0
+
+
+def test_a_long_request_that_is_wrong_names_the_row_of_the_whole() -> None:
+    table = Numbers(Features(1))
+    model = LoadedModel("python", Features(1), table, {"predict": lambda rows: rows[:, 0]})
+    calls = Calls()
+    calls.batcher = Batcher(calls, model, Metrics())  # type: ignore[arg-type]
+    (found,) = calls.send([[1.0]] * 2999 + [["x"]])
+    assert found.message == "row 3000: feature 1 must be a number, not 'x'"
+    assert calls.batcher._waiting == 0
+    assert calls.send([[1.0]] * 3000) == [[1.0] * 3000]
+
+
+def test_the_stopwatch_leaves_out_what_others_did_and_counts_a_wait() -> None:
+    watch = Stopwatch()
+    time.sleep(0.05)
+    assert watch.seconds() >= 0.05
+    watch, began = Stopwatch(), time.perf_counter()
+    while time.perf_counter() - began < 0.02:
+        pass
+    assert watch.seconds() <= time.perf_counter() - began
 
 
 def test_a_slow_model_moves_to_the_worker_and_back() -> None:

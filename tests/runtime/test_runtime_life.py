@@ -117,7 +117,7 @@ def test_plain_files_cannot_be_served(tmp_path: Path) -> None:
         assert served.process.wait(30) == 3
     finally:
         served.stop()
-    assert "cannot be served: it has none of model.joblib, model.pkl, model.py" in served.log.read_text()
+    assert "cannot be served: it has none of model.joblib, model.pkl, model.onnx, model.py" in served.log.read_text()
 
 
 @pytest.mark.parametrize(

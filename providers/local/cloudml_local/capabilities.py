@@ -23,6 +23,8 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.MODELS: Yes(),
     C.MODELS_ALIAS: Yes(),
     C.MODELS_APPROVAL: Yes(),
+    C.MODELS_ARCHIVE: Yes(),
+    C.MODELS_DELETE_VERSION: Yes(),
     C.ENDPOINTS: Yes(),
     C.ENDPOINTS_IMAGE: IMAGE,
     C.ENDPOINTS_GPU: GPU,

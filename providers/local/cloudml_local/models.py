@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from cloudml import specs
 from cloudml.errors import NotFound
 from cloudml.spi import Call, Caller, Effect, Goal, Operation, patched
+from cloudml.spi import Version as SpiVersion
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
 from cloudml_local.options import NAME
@@ -29,6 +30,8 @@ class Models:
             "CreateVersion": self._create_version,
             "SetAlias": self._set_alias,
             "SetApproval": self._set_approval,
+            "SetArchived": self._set_archived,
+            "DeleteVersion": self._delete_version,
             "DeleteArtifact": self._delete_artifact,
             "DeleteFamily": self._delete_family,
         }
@@ -38,6 +41,8 @@ class Models:
         return self._state(key, family) if family else None
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
+        if goal.version:
+            return [*self._turning(goal.key.name, goal.version, have)]
         if goal.want is not None:
             return [*self._family_calls(goal, goal.want, have), *self._version_calls(goal, goal.want, have)]
         if goal.cancel or have is None:
@@ -90,6 +95,19 @@ class Models:
             effect = Effect.UPDATE if version else Effect.CREATE
             yield Call("SetAlias", name, {"hash": hash, "alias": want.alias}, f"{want.alias} is elsewhere", effect)
 
+    def _turning(self, name: str, wanted: SpiVersion, have: State | None) -> Iterator[Call]:
+        """The way of one version into the archive, out of it, or away with the copy that was made for it."""
+        for part in wanted.differing(have):
+            document = {"hash": wanted.hash}
+            if wanted.phase:
+                change = document | {"archived": wanted.phase is Phase.ARCHIVED}
+                yield Call("SetArchived", name, change, f"{part.name} is {part.phase.value}", Effect.UPDATE)
+                continue
+            for copy in have.of("artifact") if have else ():
+                if copy.name == wanted.hash:
+                    yield Call("DeleteArtifact", copy.id, {}, "its version is not wanted", Effect.DELETE)
+            yield Call("DeleteVersion", name, document, f"{part.name} is not wanted", Effect.DELETE)
+
     def _place(self, key: Key, want: specs.Model, hash: str) -> str:
         """A job's model is copied to a place of its family's; content stays where the core has put it."""
         if want.path is None:
@@ -126,6 +144,12 @@ class Models:
     def _set_approval(self, call: Call) -> None:
         self._store.set_approval(call.target, call.document["hash"], call.document["approval"])
 
+    def _set_archived(self, call: Call) -> None:
+        self._store.set_archived(call.target, call.document["hash"], call.document["archived"])
+
+    def _delete_version(self, call: Call) -> None:
+        self._store.delete_version(call.target, call.document["hash"])
+
     def _delete_artifact(self, call: Call) -> None:
         self._artifacts.delete(call.target)
 
@@ -160,7 +184,7 @@ def _part(family: str, version: Version) -> Part:
         kind="version",
         name=str(version.number),
         id=f"{family}:{version.number}",
-        phase=Phase.READY,
+        phase=Phase.ARCHIVED if version.archived else Phase.READY,
         spec=version.hash,
         facts={
             "uri": version.uri,

@@ -16,15 +16,16 @@ from typing import Any
 
 from cloudml.errors import AlreadyExists, NotFound
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS families (
-    name TEXT PRIMARY KEY, owner TEXT NOT NULL, labels TEXT NOT NULL, created REAL NOT NULL
+    name TEXT PRIMARY KEY, owner TEXT NOT NULL, labels TEXT NOT NULL, created REAL NOT NULL,
+    last INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS versions (
     family TEXT NOT NULL REFERENCES families (name) ON DELETE CASCADE,
     version INTEGER NOT NULL, hash TEXT NOT NULL, uri TEXT NOT NULL, run TEXT, metrics TEXT NOT NULL,
-    approval TEXT, description TEXT NOT NULL, created REAL NOT NULL, digest TEXT,
+    approval TEXT, description TEXT NOT NULL, created REAL NOT NULL, digest TEXT, archived INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (family, version), UNIQUE (family, hash)
 );
 CREATE TABLE IF NOT EXISTS aliases (
@@ -32,14 +33,21 @@ CREATE TABLE IF NOT EXISTS aliases (
     FOREIGN KEY (family, version) REFERENCES versions (family, version) ON DELETE CASCADE
 );
 """
-ADDED = {1: "ALTER TABLE versions ADD COLUMN digest TEXT;"}  # what turns a version of the schema into the next
+ADDED = {  # what turns a version of the schema into the next
+    1: "ALTER TABLE versions ADD COLUMN digest TEXT;",
+    2: """
+ALTER TABLE versions ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE families ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
+UPDATE families SET last = (SELECT COALESCE(MAX(version), 0) FROM versions WHERE family = name);
+""",
+}
 SYNCHRONOUS = "NORMAL"  # in WAL mode: a power cut may lose the last write, and harms nothing before it
 BUSY = 10.0  # seconds that a write waits for another process's
 
 
 @dataclass(frozen=True)
 class Version:
-    """One immutable version; ``aliases`` and ``approval`` can change."""
+    """One immutable version; ``aliases``, ``approval`` and ``archived`` can change."""
 
     number: int
     hash: str
@@ -49,6 +57,7 @@ class Version:
     approval: str | None
     description: str
     created: float
+    archived: bool
     aliases: tuple[str, ...]
 
 
@@ -91,7 +100,7 @@ class Store:
         """Raises AlreadyExists."""
         row = (name, owner, json.dumps(dict(labels)), time.time())
         with self._write() as db:
-            if not db.execute("INSERT OR IGNORE INTO families VALUES (?, ?, ?, ?)", row).rowcount:
+            if not db.execute("INSERT OR IGNORE INTO families VALUES (?, ?, ?, ?, 0)", row).rowcount:
                 raise AlreadyExists(f"model family {name!r} exists already")
 
     def set_labels(self, name: str, owner: str, labels: Mapping[str, str]) -> None:
@@ -111,18 +120,20 @@ class Store:
     def create_version(
         self, family: str, request: Mapping[str, Any], metrics: Mapping[str, float], digest: str | None = None
     ) -> int:
-        """The next version of a family. Raises NotFound, and AlreadyExists if one has that hash."""
+        """The next version of a family; a number is used once. NotFound, or AlreadyExists if one has that hash."""
         with self._write() as db:
-            if not db.execute("SELECT 1 FROM families WHERE name = ?", (family,)).fetchone():
+            found = db.execute("SELECT last FROM families WHERE name = ?", (family,)).fetchone()
+            if not found:
                 raise NotFound(f"there is no model family {family!r}")
-            last = db.execute("SELECT MAX(version) FROM versions WHERE family = ?", (family,)).fetchone()[0] or 0
+            number = int(found["last"]) + 1
             row = (
-                *(family, last + 1, request["hash"], request["uri"], request["run"], json.dumps(dict(metrics))),
+                *(family, number, request["hash"], request["uri"], request["run"], json.dumps(dict(metrics))),
                 *(request["approval"], request["description"], time.time(), digest),
             )
-            if not db.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row).rowcount:
+            if not db.execute("INSERT OR IGNORE INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", row).rowcount:
                 raise AlreadyExists(f"{family} has a version with hash {request['hash']} already")
-            return int(last) + 1
+            db.execute("UPDATE families SET last = ? WHERE name = ?", (number, family))
+            return number
 
     def set_alias(self, family: str, alias: str, hash: str) -> None:
         """Moves an alias to the version with that hash. Raises NotFound."""
@@ -135,6 +146,18 @@ class Store:
         query = "UPDATE versions SET approval = ? WHERE family = ? AND hash = ?"
         with self._write() as db:
             _one(db.execute(query, (approval, family, hash)), f"version of {family!r} with hash {hash}")
+
+    def set_archived(self, family: str, hash: str, archived: bool) -> None:
+        """Raises NotFound."""
+        query = "UPDATE versions SET archived = ? WHERE family = ? AND hash = ?"
+        with self._write() as db:
+            _one(db.execute(query, (archived, family, hash)), f"version of {family!r} with hash {hash}")
+
+    def delete_version(self, family: str, hash: str) -> None:
+        """With its aliases. Raises NotFound."""
+        query = "DELETE FROM versions WHERE family = ? AND hash = ?"
+        with self._write() as db:
+            _one(db.execute(query, (family, hash)), f"version of {family!r} with hash {hash}")
 
     def delete_family(self, name: str) -> None:
         """With its versions and aliases. Raises NotFound."""
@@ -200,7 +223,8 @@ def _versions(db: sqlite3.Connection, family: str) -> tuple[Version, ...]:
     return tuple(
         Version(
             *(row["version"], row["hash"], row["uri"], row["run"], json.loads(row["metrics"])),
-            *(row["approval"], row["description"], row["created"], tuple(aliases.get(row["version"], ()))),
+            *(row["approval"], row["description"], row["created"], bool(row["archived"])),
+            tuple(aliases.get(row["version"], ())),
         )
         for row in db.execute("SELECT * FROM versions WHERE family = ? ORDER BY version", (family,))
     )

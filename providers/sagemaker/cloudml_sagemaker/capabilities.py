@@ -20,6 +20,8 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.MODELS: Yes(),
     C.MODELS_ALIAS: Yes(),
     C.MODELS_APPROVAL: Yes(),
+    C.MODELS_ARCHIVE: No("not rendered yet; reject the version by 'cloudml models reject'", planned=True),
+    C.MODELS_DELETE_VERSION: No("not rendered yet; delete the model package in the console", planned=True),
     C.ENDPOINTS: Yes(),
     C.ENDPOINTS_IMAGE: RENDERED,
     C.ENDPOINTS_GPU: RENDERED,

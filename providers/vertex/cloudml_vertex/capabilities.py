@@ -21,6 +21,8 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.MODELS: Yes(),
     C.MODELS_ALIAS: Yes(),
     C.MODELS_APPROVAL: No("Vertex AI's registry has no approval; give approved versions an alias"),
+    C.MODELS_ARCHIVE: No("Vertex AI's registry has no archive; take the aliases from the version", planned=True),
+    C.MODELS_DELETE_VERSION: No("not rendered yet; delete the version in the console", planned=True),
     C.ENDPOINTS: Yes(),
     C.ENDPOINTS_IMAGE: Yes("golden requests"),
     C.ENDPOINTS_GPU: Yes("golden requests"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cloudml.cli.documents import unsigned
 
 if TYPE_CHECKING:
+    from cloudml.handles import ModelVersion
     from cloudml.states import State
 
 DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
@@ -61,6 +62,11 @@ def said(value: object) -> str:
 
 def metrics(values: Mapping[str, float]) -> str:
     return " ".join(f"{name}={value:.4g}" for name, value in values.items())
+
+
+def judged(version: ModelVersion) -> str:
+    """Its approval, unless it was put away."""
+    return "archived" if version.archived else version.approval or "-"
 
 
 def shares(state: State) -> str:

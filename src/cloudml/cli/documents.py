@@ -74,7 +74,7 @@ def key_document(key: Key) -> dict[str, Any]:
 
 
 def version_document(version: ModelVersion) -> dict[str, Any]:
-    names = ("family", "version", "hash", "aliases", "approval", "uri", "created", "metrics")
+    names = ("family", "version", "hash", "aliases", "approval", "archived", "uri", "created", "metrics")
     return {name: plain(getattr(version, name), name) for name in names}
 
 

@@ -40,9 +40,11 @@ def logs(run: Run, name: str) -> None:
 
 @endpoints.command()
 @click.argument("name", shell_complete=endpoint_names)
+@options.yes
 @options.command
-def delete(run: Run, name: str) -> None:
+def delete(run: Run, name: str, yes: bool) -> None:
     """Remove an endpoint with its deployments and its monitor; models stay."""
     endpoint = run.client().endpoints.get(name)
-    endpoint.delete()
-    run.out.removed([endpoint.key])
+    if yes or run.agree(f"Remove {endpoint.key}? Nobody can ask it any more."):
+        endpoint.delete()
+        run.out.removed([endpoint.key])

@@ -51,9 +51,11 @@ def cancel(run: Run, id: str) -> None:
 
 @jobs.command()
 @click.argument("id", shell_complete=runs)
+@options.yes
 @options.command
-def delete(run: Run, id: str) -> None:
+def delete(run: Run, id: str, yes: bool) -> None:
     """Remove a run with its logs; its registered model stays."""
     job = run.client().jobs.get(id)
-    job.delete()
-    run.out.removed([job.key])
+    if yes or run.agree(f"Remove {job.key} with its logs and files?"):
+        job.delete()
+        run.out.removed([job.key])

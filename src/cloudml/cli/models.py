@@ -56,6 +56,22 @@ def pending(run: Run, model: str) -> None:
 @models.command()
 @click.argument("model", shell_complete=references)
 @options.command
+def archive(run: Run, model: str) -> None:
+    """Put a version away: kept, but neither the newest nor deployed."""
+    run.out.version(run.client().models.get(model).archive())
+
+
+@models.command()
+@click.argument("model", shell_complete=references)
+@options.command
+def unarchive(run: Run, model: str) -> None:
+    """Bring an archived version back."""
+    run.out.version(run.client().models.get(model).unarchive())
+
+
+@models.command()
+@click.argument("model", shell_complete=references)
+@options.command
 def get(run: Run, model: str) -> None:
     """Show one version: family, family:version or family@alias."""
     run.out.version(run.client().models.get(model))
@@ -86,15 +102,21 @@ def alias(run: Run, family: str, alias: str, version: str) -> None:
 
 
 @models.command()
-@click.argument("family", shell_complete=families)
+@click.argument("model", shell_complete=references)
+@options.yes
 @options.command
-def delete(run: Run, family: str) -> None:
-    """Remove a family with its versions. What is deployed goes on serving."""
+def delete(run: Run, model: str, yes: bool) -> None:
+    """Remove one version (family:3), or a family with all its versions."""
     from cloudml.states import Key
 
-    if any(mark in family for mark in ":@"):
-        raise click.UsageError(f"{family!r} is a version, and only a whole family can be removed")
     client = run.client()
-    client.models.versions(family)  # a family that is not there is an error, one without versions is none
-    client.models.delete(family)
-    run.out.removed([Key("model", family, client.stack)])
+    if any(mark in model for mark in ":@"):
+        version = client.models.get(model)
+        if yes or run.agree(f"Remove model {version} for good?"):
+            version.delete()
+            run.out.removed([Key("model", str(version), client.stack)])
+        return
+    versions = len(client.models.versions(model))  # a family that is not there is an error, one without versions none
+    if yes or run.agree(f"Remove model {model} with its {versions} version(s)? What is deployed goes on serving."):
+        client.models.delete(model)
+        run.out.removed([Key("model", model, client.stack)])

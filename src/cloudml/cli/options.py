@@ -61,6 +61,7 @@ def moment(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 timeout = click.option("--timeout", callback=duration, metavar="DURATION", help="How long to wait: 90s, 30m, 2h.")
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 wait = click.option("--wait/--no-wait", default=True, help="Whether to wait until it is done.")
 
 

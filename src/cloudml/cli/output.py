@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloudml.cli.columns import COLUMNS, details, metrics, moment, said, short, table
+from cloudml.cli.columns import COLUMNS, details, judged, metrics, moment, said, short, table
 from cloudml.cli.documents import (
     VERBS,
     as_json,
@@ -72,7 +72,13 @@ class Printer:
 
     def versions(self, versions: Sequence[ModelVersion]) -> None:
         rows = [
-            [str(each), " ".join(each.aliases), each.approval or "-", metrics(each.metrics), each.hash]
+            [
+                str(each),
+                " ".join(each.aliases),
+                judged(each),
+                metrics(each.metrics),
+                each.hash,
+            ]
             for each in versions
         ]
         headings = ("VERSION", "ALIASES", "APPROVAL", "METRICS", "HASH")
@@ -133,6 +139,7 @@ class Printer:
             "hash": version.hash,
             "files": unsigned(version.uri),
             "approval": version.approval,
+            "archived": "yes" if version.archived else None,
             "metrics": metrics(sidecar.get("metrics", {})),
             "features": ", ".join(each["name"] for each in sidecar.get("inputs") or ()),
             **{name: said(value) for name, value in plain(sidecar.get("lineage", {})).items()},

@@ -14,7 +14,6 @@ rerun = click.option("--rerun", multiple=True, metavar="JOB", help="Run this job
 prune = click.option("--prune", is_flag=True, help="Also delete what is no longer in the file.")
 adopt = click.option("--adopt", is_flag=True, help="Take over what carries another label, or none.")
 everything = click.option("--all", "everything", is_flag=True, help="Also jobs, models and artifacts.")
-yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command()
@@ -75,7 +74,7 @@ def apply(run: Run, rerun: tuple[str, ...], prune: bool, adopt: bool, wait: bool
 
 @click.command()
 @everything
-@yes
+@options.yes
 @options.command
 def destroy(run: Run, everything: bool, yes: bool) -> None:
     """Remove the monitors and endpoints of the stack; with --all also its jobs, models and artifacts."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -19,8 +20,10 @@ from cloudml.runtime.describing import Names
 from cloudml.runtime.flavors import LoadedModel
 from cloudml.runtime.http import Exchange, Limits
 from cloudml.runtime.metrics import Metrics
+from cloudml.runtime.reading import LONG, Reader
 from cloudml.runtime.rows import Query, Refused
 
+HEAD_LENGTH = b"inference-header-content-length"
 RETRY = b"retry-after: 1\r\n"
 PLAIN = b"text/plain; charset=utf-8"
 LIVE = (b"/livez", b"/v2/health/live")
@@ -67,6 +70,7 @@ class Application:
         self._asked = asked or AskedRoutes()
         self._model: LoadedModel | None = None
         self._batcher: Batcher | None = None
+        self._reader: Reader | None = None
         self._routes = self._table()
         self._of_model: dict[bytes, tuple[str, Mapping[bytes, Handler]]] = {
             b"": ("metadata", {b"GET": self._about_model}),
@@ -101,9 +105,9 @@ class Application:
                 table[path.encode()] = (counted, {**methods, method: handler})
         return table
 
-    def loaded(self, model: LoadedModel, batcher: Batcher) -> None:
+    def loaded(self, model: LoadedModel, batcher: Batcher, reader: Reader | None = None) -> None:
         """From now on the endpoint is ready, unless it is shutting down already."""
-        self._model, self._batcher = model, batcher
+        self._model, self._batcher, self._reader = model, batcher, reader
         if self.stage is Stage.LOADING:
             self.stage = Stage.READY
 
@@ -160,7 +164,7 @@ class Application:
             exchange.error(503, self.stage.value, RETRY)
 
     def _about(self, exchange: Exchange) -> None:
-        _json(exchange, {"name": "cloudml", "version": describing.version(), "extensions": []})
+        _json(exchange, {"name": "cloudml", "version": describing.version(), "extensions": ["binary_tensor_data"]})
 
     def _version(self, exchange: Exchange) -> None:
         exchange.answer(200, describing.version().encode(), PLAIN)
@@ -215,14 +219,24 @@ class Application:
         if model is None or batcher is None:
             exchange.error(503, self.stage.value, RETRY)
             return
-        query = dialects.read(exchange.body, exchange.headers.get(b"content-type"), only_tensors)
-        if query.method not in model.methods:
-            raise Refused(f"this model has no method {query.method[:80]!r}; it has {', '.join(model.methods)}")
-        if query.cells:
-            rows = model.features.from_cells(query.rows, query.columns)
-        else:
-            rows = model.features.ordered(query.rows, query.columns)
+        how = partial(_rows, model, exchange.body, exchange.headers, only_tensors)
         exchange.body = b""
+        if exchange.size > LONG and self._reader is not None:
+            self._reader.read(how, partial(self._read, exchange, batcher))
+        else:
+            self._ask(exchange, batcher, *how())
+
+    def _read(self, exchange: Exchange, batcher: Batcher, found: Any) -> None:
+        """Goes on with what was read on the thread: a query and its rows, or why there are none."""
+        try:
+            if isinstance(found, Refused):
+                raise found
+            self._ask(exchange, batcher, *found)
+        except Refused as refused:
+            exchange.error(refused.status, refused.message, RETRY if refused.status == 503 else b"")
+
+    def _ask(self, exchange: Exchange, batcher: Batcher, query: Query, rows: list[Any]) -> None:
+        """Raises Refused, 503, when too much waits already."""
         if rows:
             batcher.add(
                 Work(rows, query.plain, query.method, lambda outcome: self._done(exchange, query, rows, outcome))
@@ -239,12 +253,12 @@ class Application:
             names = self._names
             try:
                 accept = exchange.headers.get(b"accept")
-                kind, body = dialects.write(query, outcome, accept, names.called, names.version)
+                kind, body, extra = dialects.write(query, outcome, accept, names.called, names.version)
             except TypeError as error:
                 status, outputs = 500, []
                 exchange.error(500, f"the model's answer cannot be written as JSON: {error}")
             else:
-                exchange.answer(200, body, kind)
+                exchange.answer(200, body, kind, extra)
         if self._capture is not None and status in (200, 500) and self._capture.sampled():
             self._capture.add(self._record(exchange, query, rows, outputs, status))
 
@@ -256,6 +270,18 @@ class Application:
         began = time.time() - latency
         identity, named = exchange.id.decode(), names or query.columns
         return Record(identity, began, rows, named, outputs, status, latency, exchange.size)
+
+
+def _rows(
+    model: LoadedModel, body: bytes, headers: Mapping[bytes, bytes], only_tensors: bool
+) -> tuple[Query, list[Any]]:
+    """What a body asks and its rows in the model's order; on the loop or on the reading thread. Raises Refused."""
+    query = dialects.read(body, headers.get(b"content-type"), only_tensors, headers.get(HEAD_LENGTH))
+    if query.method not in model.methods:
+        raise Refused(f"this model has no method {query.method[:80]!r}; it has {', '.join(model.methods)}")
+    if query.cells:
+        return query, model.features.from_cells(query.rows, query.columns)
+    return query, model.features.ordered(query.rows, query.columns)
 
 
 def _json(exchange: Exchange, document: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 A batch is predicted on the loop itself while that is fast, else on one worker thread, and what arrives meanwhile is
 the next batch. Requests are told apart before and after: one that is wrong, or that the model fails on, fails alone.
+One with many rows is predicted in pieces, and between two pieces all short requests have their turn.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import queue
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from time import perf_counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from cloudml.runtime.flavors import LoadedModel
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.rows import Refused, strange
+from cloudml.runtime.stopwatch import Stopwatch
 
 FAST = 0.0015  # seconds for one batch, as a moving average: longer would keep other connections waiting
 MOST_INLINE = 1024  # rows
-MOST_ROWS = 4096  # in one batch, unless a single request has more
+MOST_ROWS = 4096  # in one batch
+SHORT = 512  # rows; a request with more waits in a line of its own and is predicted in pieces
+LEAST_PIECE = 64  # rows: from here on a smaller piece costs more than it helps
+PIECE_TIME = 0.02  # seconds that a piece should take, at the pace of late
 MOST_WAITING = 65536  # rows that wait or are predicted: beyond them a request is refused
 FEW_WAITING = 128  # rows; from here on also if they need more than LONGEST_WAIT seconds at the pace of late
 LONGEST_WAIT = 10.0
@@ -38,6 +43,18 @@ class Work:
     plain: bool
     method: str
     done: Callable[[Outcome], None]
+    begun: int = 0  # rows of a long request that are predicted, or with the worker
+    found: list[Any] = field(default_factory=list)  # their answers
+
+    def piece(self, rows: int) -> Work:
+        """The next rows, whose answers come back to ``self``."""
+        start = self.begun
+        self.begun = min(start + rows, len(self.rows))
+        return Work(self.rows[start : self.begun], self.plain, self.method, self._collect)
+
+    def _collect(self, outcome: Outcome) -> None:
+        if isinstance(outcome, list):
+            self.found += outcome
 
 
 class Batcher:
@@ -48,6 +65,8 @@ class Batcher:
         self._model = model
         self._metrics = metrics
         self._queue: list[Work] = []
+        self._long: deque[Work] = deque()
+        self._turn_of_long = False
         self._scheduled = False
         self._average = 2 * FAST  # the first batch of an unknown model goes to the thread
         self._waiting = 0  # rows
@@ -60,16 +79,19 @@ class Batcher:
         if self._model.probe is not None:
             rows = [self._model.probe]
             for _ in range(3):
-                began = perf_counter()
+                watch = Stopwatch()
                 outcomes(self._model, [Work(rows, True, "predict", _nobody)])
-                self._average = perf_counter() - began
+                self._average = watch.seconds()
 
     def add(self, work: Work) -> None:
         """Raises Refused, 503, when what waits already would make it wait too long."""
         if self._overloaded(len(work.rows)):
             raise Refused(f"{self._waiting} rows are waiting already; try again later", 503)
         self._waiting += len(work.rows)
-        self._queue.append(work)
+        if len(work.rows) > SHORT:
+            self._long.append(work)
+        else:
+            self._queue.append(work)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
@@ -81,16 +103,21 @@ class Batcher:
         return self._waiting >= FEW_WAITING and rows > 0 and self._waiting * seconds / rows > LONGEST_WAIT
 
     def _flush(self) -> None:
-        if not self._queue:
+        self._turn_of_long = bool(self._long) and (self._turn_of_long or not self._queue)
+        if self._turn_of_long:
+            batch = [self._long[0].piece(self._piece())]
+            rows = len(batch[0].rows)
+        elif self._queue:
+            batch, rows = self._take()
+        else:
             self._scheduled = False
             return
-        batch, rows = self._take()
         self._metrics.batches += 1
         self._metrics.rows += rows
         if self._average < FAST and rows <= MOST_INLINE:
-            began = perf_counter()
+            watch = Stopwatch()
             results = outcomes(self._model, batch)
-            self._finish(batch, results, perf_counter() - began)
+            self._finish(batch, results, watch.seconds())
         else:
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="cloudml-predict", daemon=True)
@@ -109,6 +136,11 @@ class Batcher:
         batch, self._queue = self._queue[:count], self._queue[count:]
         return batch, rows
 
+    def _piece(self) -> int:
+        seconds, rows = self._recent
+        fitting = int(PIECE_TIME * rows / seconds) if seconds > 0 else SHORT
+        return max(LEAST_PIECE, min(fitting, MOST_INLINE))
+
     def _finish(self, batch: list[Work], results: list[Outcome], seconds: float) -> None:
         rows = sum(len(work.rows) for work in batch)
         self._waiting -= rows
@@ -116,17 +148,31 @@ class Batcher:
         self._recent = 0.8 * self._recent[0] + seconds, 0.8 * self._recent[1] + rows
         for work, result in zip(batch, results, strict=True):
             work.done(result)
-        if self._queue:  # let the loop look at its sockets in between
+        if self._turn_of_long:
+            self._after_piece(results[0])
+        self._turn_of_long = not self._turn_of_long
+        if self._queue or self._long:  # let the loop look at its sockets in between
             self._loop.call_soon(self._flush)
         else:
             self._scheduled = False
 
+    def _after_piece(self, outcome: Outcome) -> None:
+        """Give the long request its answer when it is complete, or when a piece of it failed."""
+        work = self._long[0]
+        if isinstance(outcome, Refused):
+            self._waiting -= len(work.rows) - work.begun
+            self._long.popleft()
+            work.done(_in_all(self._model, work, outcome))
+        elif work.begun == len(work.rows):
+            self._long.popleft()
+            work.done(work.found)
+
     def _work(self) -> None:
         while True:
             batch = self._tasks.get()
-            began = perf_counter()
+            watch = Stopwatch()
             results = outcomes(self._model, batch)
-            self._loop.call_soon_threadsafe(self._finish, batch, results, perf_counter() - began)
+            self._loop.call_soon_threadsafe(self._finish, batch, results, watch.seconds())
 
 
 def outcomes(model: LoadedModel, batch: list[Work]) -> list[Outcome]:
@@ -161,6 +207,18 @@ def _alone(model: LoadedModel, work: Work) -> Outcome:
             return Refused((missing or f"the model does not take these rows: {type(error).__name__}: {error}")[:1000])
         traceback.print_exc(file=sys.stderr)
         return Refused(f"the model failed: {type(error).__name__}: {error}"[:1000], 500)
+
+
+def _in_all(model: LoadedModel, work: Work, refused: Refused) -> Refused:
+    """Why a long request is refused, with the row's number in the whole request and not in its piece."""
+    if refused.status != 400:
+        return refused
+    try:
+        model.features.check(work.rows)
+    except Refused as whole:
+        return whole
+    missing = model.features.missing(work.rows) if "is missing" in refused.message else None
+    return refused if missing is None else Refused(missing)
 
 
 def _nobody(_outcome: Outcome) -> None:

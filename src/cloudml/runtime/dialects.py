@@ -7,16 +7,13 @@ from typing import Any
 
 import orjson
 
-from cloudml.runtime import tables
+from cloudml.runtime import tables, tensors
 from cloudml.runtime.rows import Query, Refused
 from cloudml.runtime.tables import OPTIONS
 
 JSON, CSV, TEXT = b"application/json", b"text/csv", b"text/plain; version=0.0.4; charset=utf-8"
+BINARY = b"application/octet-stream"  # of JSON with tensors behind it
 JSON_LINES, PARQUET = b"application/jsonlines", b"application/vnd.apache.parquet"
-TENSOR = frozenset({"name", "shape", "datatype", "data"})
-DATATYPES = frozenset(
-    "BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 BYTES".split()  # noqa: SIM905
-)
 
 
 Columns = Sequence[str] | None
@@ -36,8 +33,16 @@ WRITERS: Mapping[bytes, Callable[[list[Any]], bytes]] = {
 }
 
 
-def read(body: bytes, content_type: bytes | None, only_tensors: bool = False) -> Query:
-    """The rows that a body holds. Raises Refused: 400 for what is in it, 415 for its type."""
+def read(
+    body: bytes, content_type: bytes | None, only_tensors: bool = False, head_length: bytes | None = None
+) -> Query:
+    """The rows that a body holds; ``head_length`` is the header that tells where its JSON ends and tensors begin.
+
+    Raises Refused: 400 for what is in it, 415 for its type.
+    """
+    if head_length is not None:
+        end = tensors.head_length(head_length, body)
+        return _json(body[:end], True, body[end:])
     kind = content_type.partition(b";")[0].strip().lower() if content_type else JSON
     if kind == JSON or kind.endswith(b"+json"):
         return _json(body, only_tensors)
@@ -49,7 +54,7 @@ def read(body: bytes, content_type: bytes | None, only_tensors: bool = False) ->
     return reader(body)
 
 
-def _json(body: bytes, only_tensors: bool) -> Query:
+def _json(body: bytes, only_tensors: bool, behind: bytes = b"") -> Query:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -67,13 +72,14 @@ def _json(body: bytes, only_tensors: bool) -> Query:
         raise Refused(f"the body must have exactly one of {WANTED}; it has {has}")
     method = _method(found)
     value = found[keys[0]]
-    tensors = keys[0] == "inputs" and type(value) is list and value != [] and all(_is_tensor(item) for item in value)
-    if only_tensors and not tensors:
+    as_tensors = keys[0] == "inputs" and tensors.are_tensors(value)
+    if only_tensors and not as_tensors:
         raise Refused("this route takes 'inputs': a list of tensors, each with name, shape, datatype and data")
-    rows, columns = _tensors(value) if tensors else ENVELOPES[keys[0]](value, keys[0])
+    rows, columns = tensors.read(value, behind) if as_tensors else ENVELOPES[keys[0]](value, keys[0])
+    binary = as_tensors and tensors.wants_binary(found)
     given = found.get("id")
     identity = given if type(given) is str else None
-    return Query(rows, columns, method=method, tensors=tensors, id=identity)
+    return Query(rows, columns, method=method, tensors=as_tensors, binary=binary, id=identity)
 
 
 def _method(found: Mapping[str, Any]) -> str:
@@ -144,61 +150,25 @@ ENVELOPES: Mapping[str, Callable[[Any, str], tuple[list[Any], Columns]]] = {
 WANTED = ", ".join(ENVELOPES)
 
 
-def _is_tensor(item: Any) -> bool:
-    return type(item) is dict and item.keys() >= TENSOR
-
-
-def _tensors(tensors: list[dict[str, Any]]) -> tuple[list[Any], Columns]:
-    """One tensor of shape [rows, features], or one of shape [rows] or [rows, 1] for each feature."""
-    read = [_tensor(tensor) for tensor in tensors]
-    if len(read) == 1 and len(read[0][1]) == 2:
-        _, (count, width), flat = read[0]
-        if count and not width:
-            raise Refused("the tensor has rows of no features")
-        return [flat[start * width : (start + 1) * width] for start in range(count)], None
-    columns = {}
-    for name, shape, flat in read:
-        if len(shape) > 2 or shape[1:] not in ([], [1]):
-            raise Refused(
-                f"tensor {name[:40]!r} has shape {shape[:8]}; send one of [rows, features], or one for each feature"
-            )
-        if name in columns:
-            raise Refused(f"there are two tensors named {name[:40]!r}")
-        columns[name] = flat
-    return _by_column(columns, "inputs")
-
-
-def _tensor(tensor: Mapping[str, Any]) -> tuple[str, list[int], list[Any]]:
-    name, shape, datatype, data = tensor["name"], tensor["shape"], tensor["datatype"], tensor["data"]
-    if type(name) is not str:
-        raise Refused("a tensor's name must be a string")
-    if type(shape) is not list or not shape or not all(type(size) is int and 0 <= size < 1 << 40 for size in shape):
-        raise Refused(f"tensor {name[:40]!r}: shape must be a list of sizes")
-    if type(datatype) is not str or datatype not in DATATYPES:
-        raise Refused(f"tensor {name[:40]!r}: datatype must be one of {', '.join(sorted(DATATYPES))}")
-    if type(data) is not list:
-        raise Refused(f"tensor {name[:40]!r}: data must be a list")
-    flat = data
-    while flat and all(type(item) is list for item in flat):
-        flat = [value for item in flat for value in item]
-    size = 1
-    for extent in shape[:8]:
-        size *= extent
-    if len(shape) > 8 or size != len(flat):
-        raise Refused(f"tensor {name[:40]!r}: shape {shape[:8]} needs {size} values, data has {len(flat)}")
-    return name, shape, flat
-
-
 def write(
     query: Query, outputs: list[Any], accept: bytes | None, model: str, version: str | None
-) -> tuple[bytes, bytes]:
-    """The answer's content type and body, in the dialect of the request. Raises TypeError when it cannot be written."""
+) -> tuple[bytes, bytes, bytes]:
+    """The answer's content type, body and further header lines, in the dialect of the request.
+
+    Raises TypeError when it cannot be written.
+    """
     if query.tensors:
-        return JSON, orjson.dumps(_tensor_reply(query, outputs, model, version), option=OPTIONS)
+        tensor, behind = tensors.reply(outputs, query.binary)
+        named = {"model_version": version} if version else {}
+        about = {"model_name": model, **named, **({"id": query.id} if query.id else {}), "outputs": [tensor]}
+        head = orjson.dumps(about, option=OPTIONS)
+        if not behind:
+            return JSON, head, b""
+        return BINARY, head + behind, b"inference-header-content-length: %d\r\n" % len(head)
     kind = _wanted(accept)
     if kind in WRITERS:
-        return kind, WRITERS[kind](outputs)
-    return JSON, orjson.dumps({"predictions": outputs}, option=OPTIONS)
+        return kind, WRITERS[kind](outputs), b""
+    return JSON, orjson.dumps({"predictions": outputs}, option=OPTIONS), b""
 
 
 def _wanted(accept: bytes | None) -> bytes:
@@ -215,21 +185,3 @@ def error(message: str) -> bytes:
         return orjson.dumps({"error": message})
     except TypeError:  # a lone surrogate, from a name that the client chose
         return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
-
-
-def _tensor_reply(query: Query, outputs: list[Any], model: str, version: str | None) -> dict[str, Any]:
-    shape, flat = [len(outputs)], outputs
-    while flat and all(type(item) is list and len(item) == len(flat[0]) for item in flat) and flat[0]:
-        shape.append(len(flat[0]))
-        flat = [value for item in flat for value in item]
-    tensor = {"name": "predictions", "shape": shape, "datatype": _datatype(flat), "data": flat}
-    named = {"model_version": version} if version else {}
-    return {"model_name": model, **named, **({"id": query.id} if query.id else {}), "outputs": [tensor]}
-
-
-def _datatype(flat: list[Any]) -> str:
-    kinds = {type(value) for value in flat}
-    for kind, datatype in ((bool, "BOOL"), (int, "INT64"), (float, "FP64")):
-        if kinds == {kind}:
-            return datatype
-    return "FP64" if kinds <= {int, float} else "BYTES"

@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,10 @@ def _in_folder(given: Path) -> tuple[Path, Manifest]:
     try:
         folder = find_model(given)
     except ConfigError:
-        pickles = [path for path in given.glob("*") if SUFFIXES.get(path.suffix) in PICKLED and path.is_file()]
-        if len(pickles) != 1 or any(given.rglob(MANIFEST)):
+        named = [path for path in given.glob("*") if SUFFIXES.get(path.suffix) in TELLING and path.is_file()]
+        if len(named) != 1 or any(given.rglob(MANIFEST)):
             raise
-        return _alone(pickles[0])
+        return _alone(named[0])
     return folder, read_manifest(folder) if (folder / MANIFEST).is_file() else describe(folder)
 
 
@@ -225,6 +225,21 @@ def _python(folder: Path, manifest: Manifest, signature: Signature | None) -> Lo
     return LoadedModel("python", features, Lists(features), _methods(model))
 
 
+def _onnx(folder: Path, manifest: Manifest, signature: Signature | None) -> LoadedModel:
+    _warn_of_version(manifest, "onnxruntime")
+    from cloudml.runtime.graphs import Graph, Tensors
+
+    graph = Graph(folder / manifest.entry)
+    features = graph.features()
+    if signature is not None:
+        known = _from_signature(_fitted(signature, features.width, features.names))
+        features = replace(known, texts=features.texts) if features.width is not None else known
+    probe: list[Any] | None = None
+    if features.width is not None:
+        probe = ["" if index in (features.texts or ()) else 0.0 for index in range(features.width)]
+    return LoadedModel("onnx", features, Tensors(graph, features), graph.methods(), graph.refusals, probe)
+
+
 def _methods(model: Any) -> Mapping[str, Callable[[Any], Any]]:
     return {name: getattr(model, name) for name in METHODS if callable(getattr(model, name, None))}
 
@@ -242,8 +257,10 @@ def _warn_of_version(manifest: Manifest, distribution: str) -> None:
 
 
 PICKLED = frozenset({"sklearn"})
-SUFFIXES = {".joblib": "sklearn", ".pkl": "sklearn", ".pickle": "sklearn", ".py": PYTHON}
+TELLING = PICKLED | {"onnx"}  # a single file of these is the model, whatever its name
+SUFFIXES = {".joblib": "sklearn", ".pkl": "sklearn", ".pickle": "sklearn", ".py": PYTHON, ".onnx": "onnx"}
 LOADERS: Mapping[str, Callable[[Path, Manifest, Signature | None], LoadedModel]] = {
     "sklearn": _sklearn,
     "python": _python,
+    "onnx": _onnx,
 }

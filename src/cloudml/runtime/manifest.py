@@ -20,6 +20,7 @@ SKLEARN = ("scikit-learn", "numpy", "scipy", "joblib")
 ENTRIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("model.joblib", "sklearn", SKLEARN),
     ("model.pkl", "sklearn", SKLEARN),
+    ("model.onnx", "onnx", ("onnxruntime", "numpy")),
     ("model.py", PYTHON, ()),
 )
 

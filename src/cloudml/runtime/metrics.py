@@ -9,6 +9,22 @@ from collections.abc import Iterator
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
+HELP = {
+    "requests_total": "Answers by route and HTTP status.",
+    "predict_seconds": "Time from the whole request to its answer, predictions only.",
+    "batches_total": "Batches that the model was asked for.",
+    "rows_total": "Rows in these batches.",
+    "captured_total": "Requests written to the capture.",
+    "capture_dropped_total": "Requests that should have been captured and could not be.",
+    "capture_removed_total": "Captured requests removed to make room.",
+    "ready": "1 while the endpoint takes traffic.",
+}
+
+
+def _head(name: str, kind: str) -> str:
+    return f"# HELP cloudml_{name} {HELP[name]}\n# TYPE cloudml_{name} {kind}"
+
+
 class Metrics:
     """Counts of one process; everything is written by the loop's thread. Times are seconds."""
 
@@ -31,10 +47,10 @@ class Metrics:
         return ("\n".join(self._lines(ready, *captured)) + "\n").encode()
 
     def _lines(self, ready: bool, captured: int, dropped: int, removed: int) -> Iterator[str]:
-        yield "# TYPE cloudml_requests_total counter"
+        yield _head("requests_total", "counter")
         for (route, status), count in sorted(self.requests.items()):
             yield f'cloudml_requests_total{{route="{route}",status="{status}"}} {count}'
-        yield "# TYPE cloudml_predict_seconds histogram"
+        yield _head("predict_seconds", "histogram")
         below = 0
         for limit, count in zip((*map(repr, BUCKETS), "+Inf"), self._latency, strict=True):
             below += count
@@ -44,7 +60,7 @@ class Metrics:
         kept = {"captured": captured, "capture_dropped": dropped, "capture_removed": removed}
         counters = {"batches": self.batches, "rows": self.rows, **kept}
         for name, count in counters.items():
-            yield f"# TYPE cloudml_{name}_total counter"
+            yield _head(f"{name}_total", "counter")
             yield f"cloudml_{name}_total {count}"
-        yield "# TYPE cloudml_ready gauge"
+        yield _head("ready", "gauge")
         yield f"cloudml_ready {int(ready)}"

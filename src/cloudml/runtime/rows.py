@@ -36,6 +36,7 @@ class Query:
     cells: bool = False
     method: str = "predict"
     tensors: bool = False
+    binary: bool = False  # tensors go back as bytes
     id: str | None = None
 
 

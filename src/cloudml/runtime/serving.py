@@ -30,6 +30,7 @@ from cloudml.runtime.describing import Names
 from cloudml.runtime.http import Limits, Server
 from cloudml.runtime.loading import chosen_model
 from cloudml.runtime.metrics import Metrics
+from cloudml.runtime.reading import Reader
 
 if TYPE_CHECKING:
     from cloudml.runtime.cloud_storage import Mirror
@@ -250,7 +251,7 @@ class Life:
             self._load_failed(error)
             loop.call_soon_threadsafe(self._end, LOAD_FAILED)
         else:
-            loop.call_soon_threadsafe(self._application.loaded, model, batcher)
+            loop.call_soon_threadsafe(self._application.loaded, model, batcher, Reader(loop))
 
     def _load_failed(self, error: BaseException) -> None:
         kind = type(error).__name__

@@ -15,7 +15,7 @@ from cloudml import content, specs
 from cloudml.errors import NotFound
 from cloudml.spi import Call, Caller, Endpoints, Kind, No, Payload, Plugin, Provider, Telemetry, Window, Yes
 from cloudml.spi import Capability as C
-from cloudml.states import Captured, LogLine, Operation, Part, Sample, State
+from cloudml.states import Captured, LogLine, Operation, Part, Phase, Sample, State
 from cloudml.testing.cloud import Cloud, Route, classify
 from cloudml.testing.world import Row, World
 
@@ -84,6 +84,11 @@ def version(have: State | None, spec: str) -> Part | None:
     """The version that counts for a hash: the oldest that did not fail."""
     versions = have.of("version") if have else ()
     return next((part for part in versions if part.spec == spec and not part.phase.failed), None)
+
+
+def put_away(row: Row, phase: Phase) -> Phase:
+    """The phase of a version of which the row may say that it is archived."""
+    return Phase.ARCHIVED if phase is Phase.READY and row.get("archived") else phase
 
 
 def aliased(parts: Sequence[Part], want: specs.Model | None) -> str | None:
@@ -170,6 +175,8 @@ CAN = (
     C.JOBS,
     C.MODELS,
     C.MODELS_ALIAS,
+    C.MODELS_ARCHIVE,
+    C.MODELS_DELETE_VERSION,
     C.ENDPOINTS,
     C.ENDPOINTS_TRAFFIC,
     C.ENDPOINTS_CAPTURE,

@@ -15,6 +15,7 @@ from cloudml.testing.memory import (
     aliased,
     base,
     lacks,
+    put_away,
     version,
 )
 from cloudml.testing.memory import plugin as memory_plugin
@@ -91,6 +92,8 @@ class NamedModels(Adapter):
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
         group = {"ModelPackageGroupName": goal.key.name}
+        if goal.version:
+            return [_turn_package(part, goal.version.phase) for part in goal.version.differing(have)]
         if goal.want is None:
             packages = [_delete_package(part, "it is to be gone") for part in have.of("version")] if have else []
             last = Call("DeleteModelPackageGroup", goal.key.name, group, "it is to be gone", Effect.DELETE)
@@ -131,7 +134,16 @@ def _number(row: Row) -> int:
 def _version(row: Row, aliases: dict[str, str]) -> Part:
     number = str(_number(row))
     facts = {"uri": row["uri"], "aliases": tuple(sorted(alias for alias, at in aliases.items() if at == number))}
-    return Part("version", number, row["name"], PACKAGES[row["status"]], row["hash"], failure(row), facts)
+    return Part(
+        "version", number, row["name"], put_away(row, PACKAGES[row["status"]]), row["hash"], failure(row), facts
+    )
+
+
+def _turn_package(part: Part, phase: Phase | None) -> Call:
+    if phase is None:
+        return _delete_package(part, "it is to be gone")
+    document = {"ModelPackageName": part.id, "CustomerMetadataProperties": {"archived": phase is Phase.ARCHIVED}}
+    return Call("UpdateModelPackage", part.id, document, f"it is {part.phase.value}", Effect.UPDATE)
 
 
 def _delete_package(part: Part, why: str) -> Call:

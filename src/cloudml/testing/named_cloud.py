@@ -56,6 +56,9 @@ class NamedCloud(Cloud):
         self.world.later(3, "packages", name, {"status": "Failed" if why else "Completed", "reason": why})
         return {"version": str(group["last"])}
 
+    def UpdateModelPackage(self, ask: Row) -> None:
+        self.row("packages", ask["ModelPackageName"]).update(ask["CustomerMetadataProperties"])
+
     def DeleteModelPackage(self, ask: Row) -> None:
         self.world.rows("packages").pop(self.row("packages", ask["ModelPackageName"])["name"])
 

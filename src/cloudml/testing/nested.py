@@ -15,6 +15,7 @@ from cloudml.testing.memory import (
     aliased,
     base,
     lacks,
+    put_away,
     version,
 )
 from cloudml.testing.memory import plugin as memory_plugin
@@ -69,7 +70,7 @@ class NestedJobs(Adapter):
 
 
 class NestedModels(Adapter):
-    """We choose the versions: one more than the last that is observed. An alias is one tag of the container."""
+    """We choose the versions: one more than the last that there has been. An alias is one tag of the container."""
 
     def observe(self, key: Key, want: specs.Model | None) -> State | None:
         container = self.find("models", key.name)
@@ -81,12 +82,14 @@ class NestedModels(Adapter):
         ]
         aliases = {tag.removeprefix(ALIAS): number for tag, number in labels.items() if tag.startswith(ALIAS)}
         parts = tuple(_version(row, aliases) for row in sorted(versions, key=_number))
-        facts = {"aliases": aliases}
+        facts = {"aliases": aliases, "last": container.get("last", 0)}
         owner = labels.get("cloudml-stack")
         return State(key, Phase.READY, owner, aliased(parts, want), key.name, parts, labels=labels, facts=facts)
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
         path, parts = f"models/{goal.key.name}", have.of("version") if have else ()
+        if goal.version:
+            return [_turn(path, part, goal.version.phase) for part in goal.version.differing(have)]
         if goal.want is None:
             last = Call(f"DELETE {path}", path, {}, "it is to be gone", Effect.DELETE)
             return [*(_delete(path, part, "it is to be gone") for part in parts), last] if have else []
@@ -98,7 +101,7 @@ class NestedModels(Adapter):
         found = version(have, spec)
         duplicates = [part for part in parts if part.spec == spec and part != found]
         steps += [_delete(path, part, "it failed, or a second process made it") for part in duplicates]
-        number = found.name if found else str(1 + max((int(part.name) for part in parts), default=0))
+        number = found.name if found else str(1 + (have.facts["last"] if have else 0))
         if found is None:
             body = {"uri": self.origin(goal.want, goal.key.stack), "hash": spec}
             steps.append(
@@ -122,7 +125,15 @@ def _version(row: Row, aliases: dict[str, str]) -> Part:
     number = str(_number(row))
     facts = {"uri": row["uri"], "aliases": tuple(sorted(alias for alias, at in aliases.items() if at == number))}
     failure = Failure(row["reason"]) if row.get("reason") else None
-    return Part("version", number, row["name"], VERSIONS[row["state"]], row["hash"], failure, facts)
+    return Part("version", number, row["name"], put_away(row, VERSIONS[row["state"]]), row["hash"], failure, facts)
+
+
+def _turn(path: str, part: Part, phase: Phase | None) -> Call:
+    if phase is None:
+        return _delete(path, part, "it is to be gone")
+    target = f"{path}/versions/{part.name}"
+    body = {"uri": part.facts["uri"], "hash": part.spec, "archived": phase is Phase.ARCHIVED}
+    return Call(f"PUT {target}", target, body, f"it is {part.phase.value}", Effect.UPDATE)
 
 
 def _delete(path: str, part: Part, why: str) -> Call:

@@ -47,13 +47,15 @@ class NestedCloud(Cloud):
         self.world.rows("models").pop(name)
 
     def put_versions(self, name: str, body: Row) -> None:
-        """A version is immutable: the same content again is nothing new, another is refused."""
-        parent = self.row("models", name.partition("/")[0])["name"]
+        """A version is immutable but for its being archived: the same content is nothing new, another is refused."""
+        parent = self.row("models", name.partition("/")[0])
         there = self.world.rows("versions").get(name)
         if there and there["state"] != "Failed" and (there["uri"], there["hash"]) == (body["uri"], body["hash"]):
+            there |= {name: body[name] for name in ("archived",) if name in body}
             return
         why = self.missing(body["uri"])
-        self.new("versions", name, {**body, "parent": parent, "state": "Creating"})
+        self.new("versions", name, {**body, "parent": parent["name"], "state": "Creating"})
+        parent["last"] = max(parent.get("last", 0), int(name.partition("/")[2]))
         self.world.later(3, "versions", name, {"state": "Failed" if why else "Succeeded", "reason": why})
 
     def delete_versions(self, name: str, body: Row) -> None:

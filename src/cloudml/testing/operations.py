@@ -14,6 +14,7 @@ from cloudml.testing.memory import (
     aliased,
     base,
     lacks,
+    put_away,
     version,
 )
 from cloudml.testing.memory import plugin as memory_plugin
@@ -95,6 +96,8 @@ class OperationsModels(OperationsAdapter):
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
         model = {"model": goal.key.name}
+        if goal.version:
+            return [_turn(part, goal.version.phase) for part in goal.version.differing(have)]
         if goal.want is None:
             return [Call("DeleteModel", goal.key.name, model, "it is to be gone", Effect.DELETE)] if have else []
         spec, tags, steps = specs.spec_hash(goal.want), base(goal.labels), []
@@ -106,8 +109,7 @@ class OperationsModels(OperationsAdapter):
         found = version(have, spec)
         for part in have.of("version") if have else ():
             if part.spec == spec and part != found:
-                why = "a second process made it"
-                steps.append(Call("DeleteModelVersion", part.id, {"name": part.id}, why, Effect.DELETE))
+                steps.append(_delete(part, "a second process made it"))
         if found is None:
             uri = self.origin(goal.want, goal.key.stack)
             document = model | {"parentModel": there, "artifactUri": uri, "hash": spec, "labels": tags}
@@ -130,7 +132,18 @@ def _number(row: Row) -> int:
 
 def _version(row: Row) -> Part:
     facts = {"uri": row["uri"], "aliases": tuple(row["aliases"])}
-    return Part("version", str(_number(row)), row["name"], Phase.READY, row["hash"], facts=facts)
+    return Part("version", str(_number(row)), row["name"], put_away(row, Phase.READY), row["hash"], facts=facts)
+
+
+def _delete(part: Part, why: str) -> Call:
+    return Call("DeleteModelVersion", part.id, {"name": part.id}, why, Effect.DELETE)
+
+
+def _turn(part: Part, phase: Phase | None) -> Call:
+    if phase is None:
+        return _delete(part, "it is to be gone")
+    document = {"name": part.id, "archived": phase is Phase.ARCHIVED}
+    return Call("UpdateModelVersion", part.id, document, f"it is {part.phase.value}", Effect.UPDATE)
 
 
 def plugin(world: World) -> Plugin:

@@ -60,6 +60,9 @@ class OperationsCloud(Cloud):
                 row["aliases"] = [alias for alias in row["aliases"] if alias not in ask["aliases"]]
         chosen["aliases"] += ask["aliases"]
 
+    def UpdateModelVersion(self, ask: Row) -> None:
+        self.row("versions", ask["name"])["archived"] = ask["archived"]
+
     def DeleteModelVersion(self, ask: Row) -> Row:
         self.row("versions", ask["name"])
         return self._operation(ask["name"].partition("@")[0], 1, [("versions", ask["name"], None)])

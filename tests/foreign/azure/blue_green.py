@@ -58,7 +58,7 @@ def deployment(color: str) -> ManagedOnlineDeployment:
         environment_variables={"COLOR": color},
         instance_type="Standard_DS3_v2",
         instance_count=1,
-        request_settings=OnlineRequestSettings(request_timeout_ms=20000, max_concurrent_requests_per_instance=4),
+        request_settings=OnlineRequestSettings(request_timeout_ms=60000, max_concurrent_requests_per_instance=4),
         data_collector=DataCollector(collections=collections) if color == "green" else None,
     )
 

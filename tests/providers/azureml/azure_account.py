@@ -17,6 +17,7 @@ from cloudml_azureml.emulator.cloud import AzureML
 from cloudml_azureml.emulator.evidence import EVIDENCE
 
 PATIENCE = 60.0  # seconds
+PATIENT = {"requestTimeout": "PT60S"}  # a stalled machine is not what is tested
 ENDED = ("Completed", "Failed", "Canceled")
 JOBS, ENDPOINTS, DEPLOYMENTS = "2025-01-01-preview", "2022-02-01-preview", "2023-04-01-preview"
 
@@ -159,7 +160,8 @@ class Account:
 
     def deployed(self, endpoint: str, name: str, script: str, capacity: int = 1, **properties: Any) -> str:
         """PUTs a deployment of a scoring script; the state that it ends in."""
-        said = {"endpointComputeType": "Managed", "environmentId": self.environment(), **properties}
+        said = {"endpointComputeType": "Managed", "environmentId": self.environment(), "requestSettings": PATIENT}
+        said |= properties
         if "codeConfiguration" not in properties and script:
             said["codeConfiguration"] = {"codeId": self.code(score=script), "scoringScript": "score.py"}
         sku = {"name": "Default", "capacity": capacity}

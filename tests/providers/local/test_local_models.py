@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -143,7 +144,10 @@ def test_the_store_refuses_what_is_not_there_or_there_already(store: Store) -> N
 def test_a_registry_of_the_first_schema_is_read_and_written(tmp_path: Path) -> None:
     path = tmp_path / "registry.db"
     db = sqlite3.connect(path)
-    db.executescript(SCHEMA.replace(", digest TEXT", "") + "PRAGMA user_version = 1;")
+    since = (", digest TEXT", ", archived INTEGER NOT NULL DEFAULT 0", ",\n    last INTEGER NOT NULL DEFAULT 0")
+    assert all(SCHEMA.count(each) == 1 for each in since)
+    first = functools.reduce(lambda schema, each: schema.replace(each, ""), since, SCHEMA)
+    db.executescript(first + "PRAGMA user_version = 1;")
     db.execute("INSERT INTO families VALUES ('sums', 'me', '{}', 1.0)")
     db.execute("INSERT INTO versions VALUES ('sums', 1, 'h1', 'u', NULL, '{}', NULL, '', 1.0)")
     db.commit()

@@ -35,7 +35,7 @@ _OF = {
         *("POST onlineEndpoints/regenerateKeys", "POST onlineEndpoints/deployments/getLogs"),
         *("LIST environments", "GET environments", "PUT environments", "LIST jobs"),
         *("GET history/runs/details", "GET history/runs", "POST history/rundata", "PATCH history/experiments/runs"),
-        "POST data/dataversion/batchGetResolvedUris",
+        *("POST data/dataversion/batchGetResolvedUris", "POST modelregistry/models/batchGetResolvedUris"),
     ),
     Evidence.DOCUMENTED: (
         *("LIST computes", "GET computes", "POST jobs/cancel", "DELETE jobs"),

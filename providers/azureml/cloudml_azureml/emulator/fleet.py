@@ -40,6 +40,7 @@ class Instance:
     id: str
     address: tuple[str, int] | None = None
     idle: list[http.client.HTTPConnection] = field(default_factory=list)
+    over: bool = False
 
     @contextmanager
     def connection(self, timeout: float) -> Iterator[http.client.HTTPConnection]:
@@ -60,6 +61,8 @@ class Instance:
             connection.close()
             raise
         self.idle.append(connection)
+        if self.over:
+            self.hang_up()
 
     def hang_up(self) -> None:
         while self.idle:
@@ -83,6 +86,8 @@ class Fleet:
         self.instances: list[Instance] = []
         self._turn = itertools.count()
         self._ended = threading.Event()
+        self._asked = 0
+        self._changed = threading.Condition()
         self._mounts: dict[str, Path] = {}
         self._variables: dict[str, str] = {"AML_APP_ROOT": ROOT}
 
@@ -218,13 +223,30 @@ class Fleet:
             except (CloudmlError, Refused):
                 continue  # at the next look again
 
+    @contextmanager
+    def asked(self) -> Iterator[bool]:
+        """Around a request, so that the end waits for it; False if there will be no answer any more."""
+        with self._changed:
+            open = not self._ended.is_set()
+            self._asked += open
+        try:
+            yield open
+        finally:
+            with self._changed:
+                self._asked -= open
+                self._changed.notify_all()
+
     def _remove(self, instance: Instance) -> None:
+        instance.over = True
         instance.hang_up()
         self._site.containers.remove(instance.id)
 
-    def end(self) -> None:
-        """Containers and files are gone."""
-        self._ended.set()
+    def end(self, *, patient: bool = True) -> None:
+        """Containers and files are gone, once the requests that are on their way have had the time that they have."""
+        patience = seconds(self.properties["requestSettings"]["requestTimeout"]) if patient else 0.0
+        with self._changed:
+            self._ended.set()
+            self._changed.wait_for(lambda: not self._asked, patience)
         for instance in self.instances:
             self._remove(instance)
         self.instances = []

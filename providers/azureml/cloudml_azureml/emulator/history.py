@@ -17,7 +17,8 @@ PLANE = re.compile(r"/(history|data|modelregistry)/v1\.0(/subscriptions/.*)", re
 SERVICES = ("api", "catalog", "experimentation", "gallery", "history", "hyperdrive", "labeling", "modelmanagement")
 OUTPUT = re.compile(r"azureml://locations/[^/]+/workspaces/[^/]+/data/azureml_(.+)_output_data_([^/]+)/versions/1")
 # The data plane calls the resource manager's kinds by other names.
-TYPES = {"uri_folder": "UriFolder", "uri_file": "UriFile"}
+TYPES = {"uri_folder": "UriFolder", "uri_file": "UriFile", "mltable": "MLTable"}
+MODEL_TYPES = {"custom_model": "CustomModel", "mlflow_model": "MLFlowModel", "triton_model": "TritonModel"}
 # What a client may change of a run, and where that is in the job.
 PATCHED = {"displayName": "displayName", "description": "description", "tags": "tags", "properties": "properties"}
 
@@ -49,6 +50,7 @@ class History:
                 at, parts[4], request.document()
             ),
             ("POST", "data", "dataversion", "batchGetResolvedUris"): lambda: _resolved(at, request.document()),
+            ("POST", "modelregistry", "models", "batchGetResolvedUris"): lambda: _models(at, request.document()),
         }
         for (method, *pattern), answer in answers.items():
             fits = len(pattern) == len(parts) and all(
@@ -76,7 +78,7 @@ class History:
                 asset = f"azureml://locations/{REGION}/workspaces/{at.guid}/data"
                 outputs[name] = {
                     "assetId": f"{asset}/azureml_{job.name}_output_data_{name}/versions/1",
-                    "type": said["jobOutputType"],
+                    "type": MODEL_TYPES.get(said["jobOutputType"], said["jobOutputType"]),
                 }
         told = {word: job.properties.get(word) for word in PATCHED}
         made = _moments(run) | {
@@ -113,14 +115,32 @@ def _target(job: Resource) -> str:
 
 
 def _resolved(at: Workspace, wanted: Document) -> Answer:
-    """Where the outputs are that run history named by their asset ids."""
+    """Where the data is that run history named by asset ids."""
+    found = {each: _output(at, each) for each in wanted.get("values") or ()}
     values = {}
-    for each in wanted.get("values") or ():
-        found = OUTPUT.fullmatch(each)
-        job = at.find("jobs", found[1]) if found else None
-        if found and job:
-            said = job.properties["outputs"][found[2]]
-            base = DATASTORE.fullmatch(said["uri"])
-            uri = long_uri(at, base[1], base[2]) if base else said["uri"]
-            values[each] = {"uri": uri, "type": TYPES.get(said["jobOutputType"], said["jobOutputType"])}
+    for each, said in found.items():
+        if said:
+            values[each] = {
+                "uri": _long(at, said["uri"]),
+                "type": TYPES.get(said["jobOutputType"], said["jobOutputType"]),
+            }
     return Answer(200, {"values": values})
+
+
+def _models(at: Workspace, wanted: Document) -> Answer:
+    """The same for outputs that are models."""
+    found = {each: _output(at, each) for each in wanted.get("values") or ()}
+    values = {each: {"path": _long(at, said["uri"])} for each, said in found.items() if said}
+    return Answer(200, {"values": values})
+
+
+def _output(at: Workspace, asset: str) -> Document | None:
+    found = OUTPUT.fullmatch(asset)
+    job = at.find("jobs", found[1]) if found else None
+    said: Document | None = job.properties["outputs"].get(found[2]) if found and job else None
+    return said
+
+
+def _long(at: Workspace, uri: str) -> str:
+    base = DATASTORE.fullmatch(uri)
+    return long_uri(at, base[1], base[2]) if base else uri

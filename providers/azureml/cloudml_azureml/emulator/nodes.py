@@ -41,6 +41,7 @@ class Nodes:
         self._read_only: set[str] = set()
         self._ids: list[str] = []
         self._cursors: dict[str, int] = {}
+        self._failed: list[int] = []  # ranks that ended badly before anything was stopped
         resources = self._properties.get("resources") or {}
         self._nodes: int = resources.get("instanceCount") or 1
         distribution = self._properties.get("distribution") or {}
@@ -176,7 +177,12 @@ class Nodes:
         """Whether the job goes on. Once a process has ended badly, the others are stopped."""
         states = [self._site.containers.look(id) for id in self._ids]
         alive = any(state is not None and state.running for state in states)
-        if alive and any(state is None or state.exit_code for state in states):
+        bad = [
+            rank for rank, state in enumerate(states) if state is None or (not state.running and state.exit_code != 0)
+        ]
+        if bad and not self._failed:
+            self._failed = bad
+        if alive and bad:
             self.stop()
             return False
         return alive
@@ -206,13 +212,13 @@ class Nodes:
         return f"user_logs/std_log_process_{rank}.txt" if len(self._ids) > 1 else "user_logs/std_log.txt"
 
     def failure(self) -> tuple[str, int, str | None] | None:
-        """Log, exit code and reason of the first process that did not end well."""
-        for rank, id in enumerate(self._ids):
-            ran = self._site.containers.look(id)
-            if ran is None or ran.exit_code != 0:
-                code = ran.exit_code if ran and ran.exit_code is not None else -1
-                return self.log_name(rank), code, ran.reason if ran else None
-        return None
+        """Log, exit code and reason of the first process that did not end well by itself."""
+        if not self._failed:
+            return None
+        rank = self._failed[0]
+        ran = self._site.containers.look(self._ids[rank])
+        code = ran.exit_code if ran and ran.exit_code is not None else -1
+        return self.log_name(rank), code, ran.reason if ran else None
 
     # Afterwards.
 

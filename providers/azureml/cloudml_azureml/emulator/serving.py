@@ -116,7 +116,7 @@ class Serving:
             ending, self._served = self._served, {}
         for served in ending.values():
             if served.fleet:
-                served.fleet.end()
+                served.fleet.end(patient=False)
 
     def close(self) -> None:
         self._closing.set()
@@ -136,11 +136,8 @@ class Serving:
         if request.path == "/swagger.json":
             return Answer(404, {"error": {"code": "NotFound", "message": "The deployment has no swagger."}})
         name = self._choose(request, endpoint)
-        served = self._served.get((workspace.guid, endpoint.name, name))
-        if served is None or served.fleet is None:
-            raise Refused(404, "NotFound", f"Deployment '{name}' was not found or does not serve.")
         self._mirror(request, workspace, endpoint)
-        return self._asked(request, workspace, endpoint, name, served, served.fleet)
+        return self._asked(request, workspace, endpoint, name)
 
     def _endpoint(self, name: str) -> tuple[Workspace, Resource]:
         for workspace in self._store:
@@ -171,20 +168,32 @@ class Serving:
         if request.headers.get("azureml-model-deployment"):
             return
         for name, share in endpoint.hidden.get("mirrorTraffic", {}).items():
-            served = self._served.get((workspace.guid, endpoint.name, name))
-            if served and served.fleet and random.random() * 100 < share:
-                self._mirrors.submit(self._mirrored, request, workspace, endpoint, name, served, served.fleet)
+            if random.random() * 100 < share:
+                self._mirrors.submit(self._mirrored, request, workspace, endpoint, name)
 
-    def _mirrored(self, *asked: object) -> None:
+    def _mirrored(self, request: Request, workspace: Workspace, endpoint: Resource, name: str) -> None:
         try:
-            self._asked(*asked)  # type: ignore[arg-type]
+            self._asked(request, workspace, endpoint, name)
         except (Refused, CloudmlError, OSError):
             return
 
-    def _asked(
-        self, request: Request, workspace: Workspace, endpoint: Resource, name: str, served: Served, fleet: Fleet
+    def _asked(self, request: Request, workspace: Workspace, endpoint: Resource, name: str) -> Answer:
+        """What a deployment says; one that is being replaced passes the request on to its successor."""
+        while True:
+            served = self._served.get((workspace.guid, endpoint.name, name))
+            if served is None or served.fleet is None:
+                raise Refused(404, "NotFound", f"Deployment '{name}' was not found or does not serve.")
+            fleet = served.fleet
+            with fleet.asked() as open:
+                if open:
+                    return self._limited(request, workspace, endpoint, served, fleet)
+            time.sleep(0.005)
+
+    def _limited(
+        self, request: Request, workspace: Workspace, endpoint: Resource, served: Served, fleet: Fleet
     ) -> Answer:
-        id = str(uuid.uuid4())
+        """Within the deployment's limits of time and of requests at once."""
+        id, name = str(uuid.uuid4()), fleet.deployment.name
         settings: Document = fleet.properties["requestSettings"]
         timeout = seconds(settings["requestTimeout"])
         width = settings["maxConcurrentRequestsPerInstance"] * max(1, len(fleet.instances))

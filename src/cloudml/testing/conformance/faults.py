@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from cloudml.errors import AnswerLost
+from cloudml.capabilities import demand
+from cloudml.errors import AnswerLost, Unsupported
 from cloudml.testing.conformance.rig import Rig
-from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, Scenario, schedules
+from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, VERSIONS, Scenario, can, schedules
 from cloudml.testing.killing import Points
 
 
@@ -45,6 +46,16 @@ class FaultsContract:
     @pytest.mark.parametrize("name", SCENARIOS)
     def test_a_lost_connection_at_any_call(self, rig: Rig, name: str, kind: str) -> None:
         assert disturbed(rig, SCENARIOS[name], kind) >= 1
+
+    @pytest.mark.parametrize("kind", ["before ", "taken "])
+    @pytest.mark.parametrize("name", VERSIONS)
+    def test_a_lost_connection_at_any_call_of_one_version_s_change(self, rig: Rig, name: str, kind: str) -> None:
+        capability, scenario = VERSIONS[name]
+        if not can(rig, capability):
+            with pytest.raises(Unsupported):
+                demand(rig.plugin, capability, name)
+            return
+        assert disturbed(rig, scenario, kind) >= 1
 
     @pytest.mark.parametrize("kind", ["before ", "taken "])
     @pytest.mark.parametrize("name", SCHEDULES)

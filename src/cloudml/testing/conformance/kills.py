@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from cloudml.capabilities import demand
+from cloudml.errors import Unsupported
 from cloudml.testing.conformance.rig import Rig
-from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, Scenario, schedules
+from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, VERSIONS, Scenario, can, schedules
 from cloudml.testing.killing import LOOKS, Killed, Points, kill_at
 
 POINTS = "kill points"
@@ -41,6 +43,19 @@ class KillsContract:
         self, rig: Rig, name: str, record_property: Callable[[str, object], None]
     ) -> None:
         number = walked(rig, SCENARIOS[name])
+        record_property(POINTS, number)
+        assert number >= LEAST
+
+    @pytest.mark.parametrize("name", VERSIONS)
+    def test_a_kill_at_any_point_of_one_version_s_change(
+        self, rig: Rig, name: str, record_property: Callable[[str, object], None]
+    ) -> None:
+        capability, scenario = VERSIONS[name]
+        if not can(rig, capability):
+            with pytest.raises(Unsupported):
+                demand(rig.plugin, capability, name)
+            return
+        number = walked(rig, scenario)
         record_property(POINTS, number)
         assert number >= LEAST
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cloudml.errors import Conflict, RunFailed
+from cloudml.capabilities import demand
+from cloudml.errors import Conflict, RunFailed, Unsupported
 from cloudml.specs import spec_hash
-from cloudml.spi import Until
+from cloudml.spi import Capability, Until
 from cloudml.states import Phase
 from cloudml.testing.conformance.rig import FAMILY, Rig, laters, matches
-from cloudml.testing.conformance.scenarios import registered
+from cloudml.testing.conformance.scenarios import can, registered
 
 
 class ModelsContract:
@@ -91,6 +92,46 @@ class ModelsContract:
             process.apply("model", FAMILY, want)
         have = rig.process().register(rig.models[1])
         assert [part.phase for part in have.of("version") if part.spec == spec_hash(want)] == [Phase.READY]
+
+    def test_a_version_is_archived_and_brought_back(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        if not can(rig, Capability.MODELS_ARCHIVE):
+            with pytest.raises(Unsupported):
+                demand(rig.plugin, Capability.MODELS_ARCHIVE, "archive a version")
+            return
+        have = process.turn(rig.models[1], Phase.ARCHIVED)
+        assert have is not None
+        assert [part.phase for part in have.of("version")] == [Phase.READY, Phase.ARCHIVED]
+        sent = len(process.sent)
+        process.turn(rig.models[1], Phase.ARCHIVED)
+        assert len(process.sent) == sent, "it is archived"
+        with pytest.raises(Conflict, match="archived"):
+            rig.process().register(rig.models[1], alias="champion")
+        have = rig.process().turn(rig.models[1], Phase.READY)
+        assert have is not None
+        assert [part.phase for part in have.of("version")] == [Phase.READY, Phase.READY]
+        assert rig.process().register(rig.models[1], alias="champion").facts["aliases"]
+
+    def test_a_version_is_deleted_by_itself_and_its_number_is_not_used_again(self, rig: Rig) -> None:
+        process = rig.process()
+        registered(process)
+        if not can(rig, Capability.MODELS_DELETE_VERSION):
+            with pytest.raises(Unsupported):
+                demand(rig.plugin, Capability.MODELS_DELETE_VERSION, "delete one version")
+            return
+        before = process.state("model", FAMILY)
+        have = process.turn(rig.models[1], None)
+        assert before is not None
+        assert have is not None
+        assert have.of("version") == before.of("version")[:1]
+        assert have.owner == rig.stack
+        sent = len(process.sent)
+        process.turn(rig.models[1], None)
+        assert len(process.sent) == sent, "it is gone"
+        again = rig.process().register(rig.models[1])
+        assert [part.spec for part in again.of("version")] == [part.spec for part in before.of("version")]
+        assert len({part.name for part in (*again.of("version"), *before.of("version"))}) == 3
 
     def test_deleted_leaves_nothing(self, rig: Rig) -> None:
         process = rig.process()

@@ -18,7 +18,7 @@ from cloudml.events import Event, Events, Happened
 from cloudml.labels import present
 from cloudml.reconcile import look, reconcile
 from cloudml.run import Run
-from cloudml.spi import Call, Goal, Kind, Later, Payload, Plugin, Provider, Reference, Until, spec_key
+from cloudml.spi import Call, Goal, Kind, Later, Payload, Plugin, Provider, Reference, Until, Version, spec_key
 from cloudml.states import Key, Phase, State
 from cloudml.testing.killing import Points, Watched
 from cloudml.testing.world import World
@@ -198,6 +198,12 @@ class Process:
     def cancel(self, kind: str, name: str) -> State | None:
         return self.pursue(Goal[Any](self.key(kind, name), cancel=True))
 
+    def turn(self, content: Content, phase: Phase | None) -> State | None:
+        """One version of the family archived, brought back, or removed."""
+        return self.pursue(
+            Goal[Any](self.key("model", FAMILY), version=Version(specs.spec_hash(content.spec()), phase))
+        )
+
     def delete(self, kind: str, name: str) -> None:
         assert self.pursue(Goal[Any](self.key(kind, name))) is None
 
@@ -248,7 +254,11 @@ def summary(states: Sequence[State]) -> list[Any]:
 
 
 def _summary(state: State) -> Any:
-    parts = sorted((part.kind, part.name, part.spec) for part in state.parts if part.phase is not Phase.CANCELLED)
+    parts = sorted(
+        (part.kind, part.name, part.spec, part.phase is Phase.ARCHIVED)
+        for part in state.parts
+        if part.phase is not Phase.CANCELLED
+    )
     facts = {key: state.facts[key] for key in ("traffic", "aliases") if key in state.facts}
     return (state.key, state.phase, state.spec, parts, facts)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cloudml.specs import Deployment, Endpoint, Monitor
 from cloudml.spi import Capability, Until, Yes
+from cloudml.states import Phase
 from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig
 
 JOB = "fraud-1a2b3c4d-1"
@@ -59,6 +60,11 @@ def watch(threshold: float) -> Monitor:
 def registered(process: Process) -> None:
     for content in process.rig.models:
         process.register(content)
+
+
+def put_away(process: Process) -> None:
+    registered(process)
+    process.turn(process.rig.models[1], Phase.ARCHIVED)
 
 
 def serving(process: Process) -> None:
@@ -141,6 +147,26 @@ SCHEDULES: Mapping[str, Scenario] = {
 }
 
 
+VERSIONS: Mapping[str, tuple[Capability, Scenario]] = {
+    "version-archived": (
+        Capability.MODELS_ARCHIVE,
+        Scenario(lambda process: process.turn(process.rig.models[1], Phase.ARCHIVED), registered),
+    ),
+    "version-brought-back": (
+        Capability.MODELS_ARCHIVE,
+        Scenario(lambda process: process.turn(process.rig.models[1], Phase.READY), put_away),
+    ),
+    "version-deleted": (
+        Capability.MODELS_DELETE_VERSION,
+        Scenario(lambda process: process.turn(process.rig.models[1], None), registered),
+    ),
+}
+
+
+def can(rig: Rig, capability: Capability) -> bool:
+    return isinstance(rig.plugin.capabilities[capability], Yes)
+
+
 def schedules(rig: Rig) -> bool:
     """Whether the provider has schedules of its own."""
-    return isinstance(rig.plugin.capabilities[Capability.MONITORS_SCHEDULE], Yes)
+    return can(rig, Capability.MONITORS_SCHEDULE)
