@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from engine_tasks import finish, output, shell, status, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cloudml.engines import LOG_CHUNK, TaskState
+from cloudml.engines.logs import Log, _pieces, read
 from cloudml.engines.process import ProcessEngine
 from cloudml.errors import Invalid
 
@@ -74,6 +79,33 @@ def test_a_hundred_megabytes_leave_little_and_cost_no_memory(engine: ProcessEngi
     assert len(first) == cursor == LOG_CHUNK
     cut = next(line for line in output(engine).splitlines() if line.startswith(b"cloudml: "))
     assert 96_000_000 <= int(cut.split()[1]) < 97_000_000
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, 90), min_size=60, max_size=120), st.lists(st.integers(1, 400), min_size=1))
+def test_a_piece_never_ends_within_a_line_wherever_the_text_was_cut(widths: list[int], cuts: list[int]) -> None:
+    lines = [f"{number} {'x' * width}\n".encode() for number, width in enumerate(widths)]
+    said, blocks = b"".join(lines), itertools.cycle(cuts)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        log, at = Log(2400), 0
+        try:
+            while at < len(said):
+                size = next(blocks)
+                log.put(said[at : at + size])
+                at += size
+        finally:
+            log.close()
+        files = [Path(name) for _, name in _pieces(folder)]
+        for file in files:
+            assert set(file.read_bytes().splitlines(keepends=True)) <= set(lines), file
+        assert sum(file.stat().st_size for file in files) <= 2400
+        kept, cursor = b"", 0
+        while (found := read(folder, cursor, 100)) != (b"", cursor):
+            assert found[1] >= cursor
+            kept, cursor = kept + found[0], found[1]
+        assert cursor == len(said), "positions count what was said"
+        own = [line for line in kept.splitlines(keepends=True) if not line.startswith(b"cloudml: ")]
+        assert own == [line for line in lines if line in set(own)], "in order, each once"
 
 
 def test_a_limit_that_holds_nothing_is_refused(engine: ProcessEngine, tmp_path: Path) -> None:

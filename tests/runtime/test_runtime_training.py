@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from serving_process import SRC, until
@@ -40,14 +40,14 @@ class Job:
         job = {"id": "j-1", "name": "j", "command": "python train.py", "source": str(self.source), **fields}
         self.file.write_text(json.dumps(job))
 
-    def start(self, **env: str) -> subprocess.Popen[str]:
+    def start(self, log: IO[bytes] | None = None, **env: str) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CLOUDML_", "PET_"))}
         given = {"CLOUDML_JOB": str(self.file), "CLOUDML_OUTPUT_DIR": str(self.output), "PYTHONPATH": SRC}
         return subprocess.Popen(
             [self.python, "-m", "cloudml.runtime", "train"],
             env={**clean, **given, **env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=log or subprocess.PIPE,
+            stderr=log or subprocess.PIPE,
             text=True,
         )
 
@@ -317,6 +317,29 @@ def test_output_passes_through_as_it_comes_and_as_it_is(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).parts[-3])
+def test_lines_of_both_streams_in_one_file_are_not_glued(tmp_path: Path, python: str) -> None:
+    """A print is two writes without a buffer, and 500 of them on each side meet."""
+    script = """
+import sys, threading
+def say(stream, word):
+    for number in range(500):
+        print(f"{word} {number}", file=stream)
+threads = [threading.Thread(target=say, args=each) for each in ((sys.stdout, "out"), (sys.stderr, "err"))]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+sys.stderr.write("a bar: 50 %"); sys.stderr.flush()
+print("said beside the bar")
+"""
+    job = Job(tmp_path, script, python)
+    with open(tmp_path / "log", "wb") as log:
+        assert job.start(log).wait(timeout=60) == 0
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in lines if line.count("out") + line.count("err") > 1] == []
+    assert {f"{word} {number}" for word in ("out", "err") for number in range(500)} <= set(lines)
+    assert {"said beside the bar", "a bar: 50 %"} <= set(lines)
 
 
 def test_what_the_command_leaves_behind_does_not_hold_the_job(tmp_path: Path) -> None:

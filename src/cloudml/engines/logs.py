@@ -8,6 +8,7 @@ Positions count what was said, not what was kept. Part of the supervisor's progr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -24,8 +25,9 @@ class Log:
         self.source, self.sink = os.pipe()
         os.set_blocking(self.source, False)
         self.full: str | None = None
-        self._file = os.open("log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = _opened("log")
         self._said, self._room, self._size = 0, limit // 2, limit // (2 * PIECES)
+        self._filled, self._line = 0, 0  # bytes of this file, and those of them that are its unfinished last line
         self._pieces: list[str] = []
 
     def pass_on(self) -> bool:
@@ -38,43 +40,69 @@ class Log:
         return True
 
     def put(self, said: bytes) -> None:
-        """Write at the end; where a piece is full, the next one begins with a line if there is one."""
+        """Write at the end; where a piece is full, the next one begins with a line, if that is not too long."""
         while said:
             if not self._room and not self._next():
                 return
-            part = said if len(said) <= self._room else said[: said.rfind(b"\n", 0, self._room) + 1 or self._room]
-            self._room -= len(part) if part == said else self._room
-            said = said[len(part) :]
-            self._append(part)
+            fits = len(said) <= self._room
+            end = len(said) if fits else said.rfind(b"\n", 0, self._room) + 1
+            if not end and not self._movable:
+                end = self._room
+            self._room = self._room - end if fits else 0
+            self._append(said[:end])
+            said = said[end:]
+
+    @property
+    def _movable(self) -> bool:
+        """Whether the unfinished line can be the next piece's first: something stays, and there is room for more."""
+        return self._line < self._filled and self._line <= self._size // 2
 
     def _append(self, part: bytes) -> None:
         try:
             while part:
                 count = os.write(self._file, part)
-                self._said += count
+                self._said, self._filled = self._said + count, self._filled + count
+                end = part.rfind(b"\n", 0, count) + 1
+                self._line = count - end if end else self._line + count
                 part = part[count:]
         except OSError as error:
             self._refused(error)
 
     def _next(self) -> bool:
-        name = f"log.{self._said:015d}"
+        """Go on in another piece, with the line that this one ends within; False if there can be none."""
+        moved = self._line if self._movable else 0
+        name = f"log.{self._said - moved:015d}"
         try:
-            file = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            file = _opened(name)
+            if os.write(file, os.pread(self._file, moved, self._filled - moved)) < moved:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
             self._refused(error)
             return False
+        os.ftruncate(self._file, self._filled - moved)
         os.close(self._file)
-        self._file, self._room = file, self._size
+        self._file, self._room = file, self._size - moved
+        self._filled = self._line = moved
         self._pieces.append(name)
         if len(self._pieces) > PIECES:
             os.unlink(self._pieces.pop(0))
         return True
+
+    def close(self) -> None:
+        for file in (self.source, self.sink, self._file):
+            os.close(file)
 
     def _refused(self, error: OSError) -> None:
         """The command goes on where its log cannot: it must not wait for somebody to make room."""
         if error.errno not in FULL:
             raise error
         self.full = os.strerror(error.errno)
+
+
+def _opened(name: str) -> int:
+    return os.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 def read(folder: str, cursor: int, most: int) -> tuple[bytes, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Callable
 
 LONGEST_LINE = 1 << 16
+PATIENCE = 0.1  # seconds that the end of a line is waited for: a print is often two writes
 PR_SET_PDEATHSIG = 1
 Seen = Callable[[bytes], None]
 
@@ -62,7 +64,7 @@ class Child:
         )
         self._group = process.pid
         self._again()
-        pumps = [_pump(process.stdout, stdout, out), _pump(process.stderr, 2, err)]
+        pumps = _pumps(process, stdout, out, err)
         code = process.wait()
         _join(pumps, 2.0)
         if any(pump.is_alive() for pump in pumps):  # something it left behind still holds the pipes
@@ -112,25 +114,64 @@ def _join(threads: list[threading.Thread], seconds: float) -> None:
         thread.join(max(end - time.monotonic(), 0))
 
 
-def _pump(source: IO[bytes] | None, target: int, seen: Seen) -> threading.Thread:
-    thread = threading.Thread(target=_copy, args=(source, target, seen), daemon=True)
-    thread.start()
-    return thread
+class Outlet:
+    """Where one stream goes, or both where they are one file: then no line of one is glued to a line of the other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within: IO[bytes] | None = None  # the stream whose last line has not ended
+
+    def write(self, source: IO[bytes], target: int, block: bytes) -> None:
+        with self._lock:
+            apart = self._within not in (None, source)
+            _write(target, b"\n" + block if apart else block)
+            self._within = None if block.endswith(b"\n") else source
 
 
-def _copy(source: IO[bytes], target: int, seen: Seen) -> None:
-    """Bytes pass at once (a progress bar ends no line); the lines in them are shown to ``seen``."""
-    pending = b""
+def _pumps(process: subprocess.Popen[bytes], stdout: int, out: Seen, err: Seen) -> list[threading.Thread]:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    shared = Outlet()
+    other = shared if _same(stdout, 2) else Outlet()
+    copies = ((process.stdout, stdout, shared, out), (process.stderr, 2, other, err))
+    threads = [threading.Thread(target=_copy, args=each, daemon=True) for each in copies]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _same(one: int, other: int) -> bool:
+    """Whether two descriptors are one file; one that is closed is none."""
+    try:
+        return os.path.sameopenfile(one, other)
+    except OSError:
+        return False
+
+
+def _copy(source: IO[bytes], target: int, outlet: Outlet, seen: Seen) -> None:
+    """Whole lines pass at once, what ends no line (a progress bar) after PATIENCE; ``seen`` is shown the lines."""
+    pending, held, since = b"", b"", 0.0
     with source:
         while True:
+            if held and not select.select([source], [], [], max(since + PATIENCE - time.monotonic(), 0))[0]:
+                outlet.write(source, target, held)
+                held = b""
             block = os.read(source.fileno(), 1 << 16)
             if not block:
                 break
-            _write(target, block)
+            end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+            since = time.monotonic() if end or not held else since
+            ready, held = (held + block[:end], block[end:]) if end else (b"", held + block)
+            if len(held) > LONGEST_LINE:
+                ready, held = ready + held, b""
+            if ready:
+                outlet.write(source, target, ready)
             lines = (pending + block).split(b"\n")
             pending = lines.pop()[-LONGEST_LINE:]
             for line in lines:
                 seen(line[:LONGEST_LINE])
+        if held:
+            outlet.write(source, target, held)
     if pending:
         seen(pending)
 
