@@ -15,8 +15,9 @@ import joblib
 import pytest
 from emulated_waiting import ended, processes, unlikely_sleep, until
 from sklearn.linear_model import LogisticRegression
+from tiny_cloud import Tiny
 
-from cloudml.emulation import Container
+from cloudml.emulation import Container, running
 from cloudml.emulation.processes import ProcessContainers
 from cloudml.errors import AlreadyExists, NotFound, Unavailable
 
@@ -203,7 +204,7 @@ def test_containers_die_with_their_owner(tmp_path: Path, boxed: bool) -> None:
     program = f"""
 import fcntl, sys, time
 from pathlib import Path
-from cloudml.emulation import Container
+from cloudml.emulation import Container, running
 from cloudml.emulation.processes import ProcessContainers
 folder = Path({str(tmp_path)!r})
 alive = open(folder / "alive", "w")
@@ -235,3 +236,24 @@ def test_two_servers_never_share_a_port(containers: ProcessContainers) -> None:
         with socket.socket() as free:
             free.bind(ran.address)  # nobody listens there yet
     assert len(ports) == 3
+
+
+def test_a_job_that_is_alone_has_a_network_of_its_own(tmp_path: Path) -> None:
+    """Clients that ignore proxies work in it too; a server, and jobs of several nodes, have the proxy's variables."""
+    tiny = Tiny()
+    line = "import urllib.request as r, sys; opener = r.build_opener(*[r.ProxyHandler({})][: int(sys.argv[1])])\n"
+    line += "print(opener.open('https://api.tiny.example/job').status)"
+    with running.start([tiny.emulator], tmp_path) as emulation:
+        containers, env = emulation.clouds["tiny"].containers, tiny.sites[0].environment()
+        assert isinstance(containers, ProcessContainers)
+        for id, ignored, peers in (("alone", "1", ()), ("obedient", "0", ()), ("node", "0", ("other",))):
+            command = ("python", "-c", line, ignored)
+            containers.start(Container(id, IMAGE, command, env=env, peers=peers))
+        for id in ("alone", "obedient", "node"):
+            assert ended(containers, id).exit_code == 0, output(containers, id)
+            assert output(containers, id) == "200\n"
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            leak = f"import socket; socket.create_connection({listener.getsockname()!r}, 30)"
+            containers.start(Container("leak", IMAGE, ("python", "-c", leak)))
+            assert ended(containers, "leak").exit_code == 1
+        assert "ConnectionRefusedError" in output(containers, "leak")

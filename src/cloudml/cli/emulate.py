@@ -95,7 +95,8 @@ def run(
         if command or network == "isolated":
             raise click.UsageError("--background is for a shell: it takes no command, and reaches it by proxy")
         return _in_background(context, providers)
-    running = _start(providers, engine, images, lifecycle, allowed, folder)
+    isolated = network != "proxy"
+    running = _start(providers, engine, images, lifecycle, allowed, folder, isolated)
     with contextlib.closing(running):
         code = _run(running, command, network) if command else _serve(running, quiet_after=folder is not None)
     for line in running.reports:
@@ -110,6 +111,7 @@ def _start(
     lifecycle: str,
     allowed: Sequence[str],
     folder: Path | None,
+    isolated: bool,
 ) -> Running:
     """Raises ConfigError and MissingExtra, and whatever an emulator raises that does not start."""
     from cloudml import plugins
@@ -123,7 +125,7 @@ def _start(
     if not emulators:
         raise ConfigError("no provider that is installed can be emulated", hint='pip install "cloudml-sdk[emulators]"')
     stands_for = options.pairs(images, "--image")
-    return running.start(emulators, folder, LIFECYCLES[lifecycle], engine, indexes.hosts(allowed), stands_for)
+    return running.start(emulators, folder, LIFECYCLES[lifecycle], engine, indexes.hosts(allowed), stands_for, isolated)
 
 
 def _run(running: Running, command: Sequence[str], network: str | None) -> int:

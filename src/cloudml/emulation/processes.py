@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from cloudml.emulation import Container, Ran
 from cloudml.emulation.box import Box, refusal
@@ -26,6 +27,9 @@ from cloudml.emulation.ports import LOOPBACK, free_port, with_port
 from cloudml.engines import Task, TaskState
 from cloudml.engines.process import ProcessEngine
 from cloudml.errors import CloudmlError, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from cloudml.emulation.network import Network
 
 UNIVERSAL = "cloudml-serve"  # what the name of the universal image contains
 ENTRYPOINT = "cloudml-entrypoint"  # its entry point, and what that does; the first argument is the container's /
@@ -44,7 +48,8 @@ class ProcessContainers:
     """Runs containers as processes, in boxes where the kernel makes them; ``note`` says if, and why, it does not.
 
     ``owner`` is a file that the emulator's process holds locked: its containers end when it does. ``images`` are names
-    of images that are to be known by another name.
+    of images that are to be known by another name. ``network`` is the network of the emulation, once it is up: a job
+    that is alone gets one of its own; a server, and a job whose containers know each other, share this machine's.
     """
 
     def __init__(
@@ -53,10 +58,11 @@ class ProcessContainers:
         owner: Path | None = None,
         boxed: bool | None = None,
         images: Mapping[str, str] = MappingProxyType({}),
+        network: Callable[[], Network | None] = lambda: None,
     ) -> None:
         self._engine = ProcessEngine(folder / "tasks")
         self._places = folder / "places"
-        self._owner, self._images = owner, images
+        self._owner, self._images, self._network = owner, images, network
         refused = (refusal() if boxed is None else None) or ("not wanted" if boxed is False else None)
         self._boxed = refused is None
         self.note = refused and f"no boxes ({refused}): containers find their folders by variables and arguments"
@@ -126,6 +132,7 @@ class ProcessContainers:
         mounts = {
             path: (source, "ro" if path in container.read_only else "rw") for path, source in container.mounts.items()
         } | {str(place / name): (place / name, "rw") for name in ("home", "tmp")}
+        network = None if container.port or container.peers or refusal(network=True) else self._network()
         return Box(
             argv,
             env,
@@ -133,6 +140,8 @@ class ProcessContainers:
             place / "box",
             self._owner,
             mounts=mounts,
+            network=network.namespace() if network else None,
+            covers=network.covers() if network else {},
             hosts=dict.fromkeys([*filter(None, [container.host_name]), *container.peers], LOOPBACK),
             host_name=container.host_name,
             memory=container.memory,

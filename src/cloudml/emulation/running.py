@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -107,10 +107,12 @@ def start(
     engine: str = "process",
     allowed: Sequence[str] = (),
     images: Mapping[str, str] = MappingProxyType({}),
+    isolated: bool = True,
 ) -> Running:
     """Start emulators, then the proxy in front of them. Without ``folder`` they get a temporary one.
 
-    ``allowed`` are real hosts that may be reached, ``images`` are names of images that stand for others. Raises
+    ``allowed`` are real hosts that may be reached, ``images`` are names of images that stand for others.
+    Not ``isolated``: no container gets a network of its own, even where the kernel makes them. Raises
     MissingExtra without ``cryptography``, ConfigError for an engine that there is not, AlreadyExists for a folder that
     is in use, and whatever an emulator raises that does not start.
     """
@@ -118,7 +120,7 @@ def start(
         raise ConfigError(f"there is no engine {engine!r}", hint=f"one of: {', '.join(ENGINES)}")
     place, lock = (folder, _hold(folder)) if folder else _temporary()
     made = functools.partial(ENGINES[engine], owner=place / ALIVE, images=images)
-    return _Start(place, lock, folder is None, made, lifecycle).run(emulators, allowed)
+    return _Start(place, lock, folder is None, made, lifecycle, isolated).run(emulators, allowed)
 
 
 def _hold(folder: Path) -> int:
@@ -148,59 +150,60 @@ def _clear_away() -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+@dataclass
 class _Start:
     """What is up so far, so that all of it ends if the rest does not come up."""
 
-    def __init__(
-        self,
-        folder: Path,
-        lock: int,
-        temporary: bool,
-        engine: Callable[[Path], Engine],
-        lifecycle: Lifecycle,
-    ) -> None:
-        self._folder, self._lock, self._temporary = folder, lock, temporary
-        self._engine, self._lifecycle = engine, lifecycle
-        self._running: Running | None = None
-        self._ends: list[Callable[[], None]] = []
+    folder: Path
+    lock: int
+    temporary: bool
+    engine: Callable[..., Engine]
+    lifecycle: Lifecycle
+    isolated: bool
+    running: Running | None = None
+    ends: list[Callable[[], None]] = field(default_factory=list)
 
     def run(self, emulators: Sequence[Emulator], allowed: Sequence[str]) -> Running:
         try:
-            administration = admin.Server(self._folder)
-            self._ends.append(administration.close)
+            administration = admin.Server(self.folder)
+            self.ends.append(administration.close)
             with ThreadPoolExecutor(max(1, len(emulators))) as pool:
                 clouds = [*pool.map(self._emulate, emulators)]
             routes = [route for each in clouds for route in each.cloud.routes]
             routes.append(Route(admin.HOST, administration.server_port))
-            network = _network()(routes, self._folder / "network", allowed)
-            self._ends.append(network.close)
+            network = _network()(routes, self.folder / "network", allowed)
+            self.ends.append(network.close)
             notes = {each.containers.note for each in clouds if each.containers.note}
-            self._running = Running(self._folder, clouds, network, sorted(notes), self.end)
-            administration.publish(self._running)
-            return self._running
+            self.running = Running(self.folder, clouds, network, sorted(notes), self.end)
+            administration.publish(self.running)
+            return self.running
         except BaseException:
             self.end()
             raise
 
     def _emulate(self, emulator: Emulator) -> Emulated:
-        folder = self._folder / emulator.name
+        folder = self.folder / emulator.name
         folder.mkdir(mode=0o700, exist_ok=True)
-        containers, faults = self._engine(folder / "containers"), Faults()
-        self._ends.append(containers.close)
-        cloud = emulator.start(Site(folder, containers, self._lifecycle, faults, self._environment))
-        self._ends.append(cloud.close)
+        containers, faults = self.engine(folder / "containers", network=self._own_network), Faults()
+        self.ends.append(containers.close)
+        cloud = emulator.start(Site(folder, containers, self.lifecycle, faults, self._environment))
+        self.ends.append(cloud.close)
         return Emulated(emulator, cloud, faults, containers)
 
+    def _own_network(self) -> Network | None:
+        """What containers may have a part of, once it is up."""
+        return self.running.network if self.running and self.isolated else None
+
     def _environment(self) -> Mapping[str, str]:
-        return self._running.environment if self._running else {}
+        return self.running.environment if self.running else {}
 
     def end(self) -> None:
         """In the opposite order, each once."""
-        while self._ends:
-            self._ends.pop()()
-        os.close(self._lock)
-        if self._temporary:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        while self.ends:
+            self.ends.pop()()
+        os.close(self.lock)
+        if self.temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _network() -> type[Network]:
@@ -213,7 +216,7 @@ def _network() -> type[Network]:
     return Network
 
 
-def _on_docker(folder: Path, owner: Path, images: Mapping[str, str]) -> Engine:
+def _on_docker(folder: Path, owner: Path, images: Mapping[str, str], network: object) -> Engine:
     from cloudml.emulation.dockers import DockerContainers
 
     return DockerContainers(folder, owner, images)

@@ -27,6 +27,7 @@ LISTEN = (
 )
 RESOLVER = "nameserver 127.0.0.1\noptions attempts:1 timeout:5\n"
 MESSAGE = 4096  # bytes
+MOST = 16  # sockets of one namespace
 
 
 class Handover:
@@ -42,7 +43,10 @@ class Handover:
         return {
             "control": str(self._path),
             "addresses": [HOSTS, *METADATA],
-            "listen": [*LISTEN],
+            "listen": [
+                *LISTEN,
+                ("proxy", "127.0.0.1", self._proxy.port),
+            ],  # for who has the variables of the other kind
             "resolver": RESOLVER,
         }
 
@@ -117,6 +121,6 @@ async def _readable(connection: socket.socket) -> None:
 
 def _received(connection: socket.socket) -> list[tuple[str, socket.socket]]:
     """The sockets that have come, by kind."""
-    message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE, len(LISTEN))
+    message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE, MOST)
     kinds = json.loads(message or b"[]")
     return [(kind, socket.socket(fileno=each)) for kind, each in zip(kinds, descriptors, strict=True)]
