@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudml.emulation import Cloud, Route, Site
 from cloudml.errors import CloudmlError
-from cloudml_sagemaker.emulator import configs, endpoints, jobs, models, packages
+from cloudml_sagemaker.emulator import configs, endpoints, executions, jobs, models, monitors, packages, tags
 from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
 from cloudml_sagemaker.emulator.containers import SECRET
 from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request
@@ -31,6 +31,8 @@ OPERATIONS = {
     **packages.OPERATIONS,
     **configs.OPERATIONS,
     **endpoints.OPERATIONS,
+    **monitors.OPERATIONS,
+    **tags.OPERATIONS,
 }
 REGION = "us-east-1"
 FIRST = 100_000_000_001  # the account of the first emulator of this process; each has its own, because moto is one
@@ -115,6 +117,7 @@ class _Running:
         for recorder in [*scope.table("recorder").values()]:
             if isinstance(recorder, Recorder):
                 recorder.flush()
+        executions.run_due(scope)
 
     def inspect(self) -> dict[str, Any]:
         """What there is, by account and region."""

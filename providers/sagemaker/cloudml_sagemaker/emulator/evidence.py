@@ -15,7 +15,9 @@ DOCUMENTED = (
     *("CreateModelPackage", "DescribeModelPackage", "ListModelPackages", "UpdateModelPackage", "DeleteModelPackage"),
     *("CreateEndpointConfig", "DescribeEndpointConfig", "ListEndpointConfigs", "DeleteEndpointConfig"),
     *("CreateEndpoint", "DescribeEndpoint", "ListEndpoints", "UpdateEndpoint", "DeleteEndpoint"),
-    *("UpdateEndpointWeightsAndCapacities", "InvokeEndpoint"),
+    *("UpdateEndpointWeightsAndCapacities", "InvokeEndpoint", "AddTags", "ListTags", "DeleteTags"),
+    *("CreateMonitoringSchedule", "DescribeMonitoringSchedule", "UpdateMonitoringSchedule", "ListMonitoringSchedules"),
+    *("DeleteMonitoringSchedule", "StartMonitoringSchedule", "StopMonitoringSchedule", "ListMonitoringExecutions"),
 )
 SCHEMA = ("DeleteTrainingJob",)
 MOTO = ("s3", "iam", "sts", "logs", "monitoring", "application-autoscaling", "ecr")

@@ -32,6 +32,9 @@ TYPES: dict[str, tuple[type, ...]] = {
     "double": (int, float),
     "timestamp": (int, float),
 }
+CLASSES = {"ASCII": r"\x00-\x7f", "Print": r"\x20-\x7e", "Alnum": "a-zA-Z0-9"}
+# What the model's patterns have that Python spells otherwise: the end of the text, pairs of surrogates, a slip.
+SPELLINGS = {r"\z": r"\Z", r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF", "${1,128}": "", "${1,256}": ""}
 NUMBERS = ("integer", "long", "float", "double")
 
 
@@ -129,6 +132,8 @@ def _failed(value: Any, path: str, constraint: str) -> str:
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern of the model, with Java's properties of characters written out."""
+    for theirs, ours in SPELLINGS.items():
+        pattern = pattern.replace(theirs, ours)
     return re.compile(_written_out(pattern), re.DOTALL)
 
 
@@ -151,7 +156,9 @@ def _written_out(pattern: str) -> str:
 
 @cache
 def _category(name: str) -> str:
-    """The ranges of a general category, for a character class; what lies above the first plane counts as every one."""
+    """The ranges of a general category, or of a class, for a character class; what lies above the first plane counts as every one."""
+    if name in CLASSES:
+        return CLASSES[name]
     ranges: list[list[int]] = []
     for code in range(0x10000):
         if unicodedata.category(chr(code)).startswith(name):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cloudml.emulation.faults import Fault, Trouble
-from cloudml_sagemaker.emulator import shapes
+from cloudml_sagemaker.emulator import shapes, tags
 from cloudml_sagemaker.emulator.accounts import Scope, World
 from cloudml_sagemaker.emulator.front import Answer, Request
 from cloudml_sagemaker.emulator.problems import DEFECTS, Lost, Refused, defect, limit, outside
@@ -54,6 +54,7 @@ class Control:
         fault = ordered(self._world, name, next((str(given[each]) for each in NAMES if each in given), ""))
         model = self._model.operation_model(name)
         shapes.check_request(model, given)
+        tags.check(given.get("Tags", ()))
         given = {member: value for member, value in given.items() if value is not None}
         answer = self._operations[name](self._world.scope(account, region), given)
         if model.output_shape:
