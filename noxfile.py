@@ -179,6 +179,23 @@ def azureml(session: nox.Session) -> None:
 
 
 @nox.session
+def sagemaker(session: nox.Session) -> None:
+    """SageMaker: the emulated AWS, the adapter on it, and clients of others: boto3, the AWS CLI, sagemaker-core."""
+    prepare(session, project=True)
+    for name in ("awscli", "sagemaker_core"):  # each needs versions of its own
+        place = NOX / f"sagemaker-{name}"
+        python = place / "bin" / "python"
+        if read(place / "stamp") != digest(pins(name)):
+            shutil.rmtree(place, ignore_errors=True)
+            session.run("python", "-m", "venv", str(place))
+            install = (str(python), "-m", "pip", "install", *PIP, "--no-compile", "--require-hashes")
+            session.run(*install, "-r", str(pins(name)), external=True)
+            (place / "stamp").write_text(digest(pins(name)))
+        session.env[f"CLOUDML_{name.upper()}"] = str(python)
+    pytest(session, "-n", "2", "tests/providers/sagemaker")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff: rules and format. `lint -- --fix` repairs both."""
     prepare(session)
@@ -260,6 +277,7 @@ OF_PROJECT = {
     "tests": ("serve",),
     "types": ("serve",),
     "azureml": ("serve", "azureml", "emulators"),
+    "sagemaker": ("serve", "sagemaker", "emulators"),
 }
 
 

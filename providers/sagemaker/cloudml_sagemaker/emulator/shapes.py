@@ -156,7 +156,7 @@ def _written_out(pattern: str) -> str:
 
 @cache
 def _category(name: str) -> str:
-    """The ranges of a general category, or of a class, for a character class; what lies above the first plane counts as every one."""
+    """A category or class as ranges, for a character class; what lies above the first plane belongs to each."""
     if name in CLASSES:
         return CLASSES[name]
     ranges: list[list[int]] = []
