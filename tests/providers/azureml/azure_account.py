@@ -15,6 +15,7 @@ from cloudml.emulation.lifecycle import INSTANT, Lifecycle
 from cloudml_azureml.emulator.answers import Answer, Request
 from cloudml_azureml.emulator.cloud import AzureML
 from cloudml_azureml.emulator.evidence import EVIDENCE
+from cloudml_azureml.emulator.schemas import MODELS, accepted
 
 PATIENCE = 60.0  # seconds
 PATIENT = {"requestTimeout": "PT60S"}  # a stalled machine is not what is tested
@@ -73,7 +74,10 @@ class Account:
         place = path if path.startswith("/") else f"{self.id}/{path}".rstrip("/")
         target = f"{place}?{urlencode({'api-version': version, **query})}"
         sent = b"" if body is None else json.dumps(body).encode()
-        return self.emulated.azure.respond(Request(method, target, told, sent))
+        answer = self.emulated.azure.respond(Request(method, target, told, sent))
+        if answer is not None and answer.status in (200, 201) and method in ("GET", "PUT"):
+            fits(path, version, answer.body)
+        return answer
 
     def ask(self, method: str, path: str, version: str, body: Any = None, **query: str) -> Any:
         """The body of an answer that is not an error."""
@@ -177,6 +181,15 @@ class Account:
         answer = self.emulated.azure.respond(Request("POST", "/score", told, json.dumps(body).encode()))
         assert answer is not None
         return answer
+
+
+def fits(path: str, version: str, body: Any) -> None:
+    """What the emulator answers fits the service's model too."""
+    kinds = path.split("/")[::2]
+    kind = kinds[0] if kinds[-1] == "versions" else f"{kinds[-1]}/" if f"{kinds[-1]}/" in MODELS else kinds[-1]
+    if version in MODELS.get(kind, ()):
+        for each in body.get("value", [body]):
+            assert accepted(kind, version, each)[1] == [], each
 
 
 def until(look: Callable[[], Any], wanted: Callable[[Any], bool]) -> Any:

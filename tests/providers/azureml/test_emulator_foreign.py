@@ -29,3 +29,7 @@ def test_refusals_are_the_sdk_s_own_exceptions(script: Script, emulated: Emulate
     emulated.faults.add(Fault(Trouble.THROTTLE, "GET models/versions", "m/1", times=2))
     emulated.faults.add(Fault(Trouble.THROTTLE, "GET environments/versions", "kept/1", times=1))
     assert script("refusals.py").splitlines()[-1] == "refused"
+
+
+def test_assets_have_versions_and_schedules_run_jobs(script: Script) -> None:
+    assert "scheduled " in script("assets_and_schedules.py").splitlines()[-1]
