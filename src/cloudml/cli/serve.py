@@ -24,9 +24,10 @@ OF_ANOTHER = frozenset({"CLOUDML_MODEL_DIGEST", "CLOUDML_MODEL_NAME", "CLOUDML_M
 @click.argument("model", shell_complete=families)
 @click.option("--host", help="Where to listen; 127.0.0.1 by default.")
 @click.option("--port", type=click.IntRange(0, 65535), help="8080 by default; 0 takes any that is free.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that share the port; 1 by default.")
 @click.option("--allow-pickle", is_flag=True, help="Load a pickle that is not registered: it can run any code.")
 @options.command
-def serve(run: Run, model: str, host: str | None, port: int | None, allow_pickle: bool) -> None:
+def serve(run: Run, model: str, host: str | None, port: int | None, workers: int | None, allow_pickle: bool) -> None:
     """Serve MODEL until Ctrl-C: a folder, a file such as model.joblib, or a version: fraud@champion, fraud:3."""
     try:
         from cloudml.runtime import serving
@@ -36,7 +37,8 @@ def serve(run: Run, model: str, host: str | None, port: int | None, allow_pickle
         if error.name not in NEEDS:
             raise
         raise MissingExtra(f"serving needs {error.name}", hint='pip install "cloudml-sdk[serve]"') from error
-    asked = {"CLOUDML_HOST": host, "CLOUDML_PORT": None if port is None else str(port)}
+    numbers = {"CLOUDML_PORT": port, "CLOUDML_WORKERS": workers}
+    asked = {"CLOUDML_HOST": host, **{name: None if given is None else str(given) for name, given in numbers.items()}}
     env = {name: value for name, value in os.environ.items() if name not in OF_ANOTHER}
     env |= {name: value for name, value in asked.items() if value is not None}
     if allow_pickle:

@@ -16,12 +16,13 @@ import orjson
 from cloudml.runtime import describing, dialects
 from cloudml.runtime.batching import Batcher, Outcome, Work
 from cloudml.runtime.capture import Capture, Record
-from cloudml.runtime.describing import Names
+from cloudml.runtime.describing import Json, Names
 from cloudml.runtime.flavors import LoadedModel
 from cloudml.runtime.http import Exchange, Limits
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.reading import LONG, Reader
 from cloudml.runtime.rows import Query, Refused
+from cloudml.runtime.workers import Seat
 
 HEAD_LENGTH = b"inference-header-content-length"
 RETRY = b"retry-after: 1\r\n"
@@ -60,6 +61,7 @@ class Application:
         redact: frozenset[str] = frozenset(),
         limits: Limits | None = None,
         asked: AskedRoutes | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self.stage = Stage.LOADING
         self._names = names
@@ -68,6 +70,7 @@ class Application:
         self._redact = redact
         self._limits = limits or Limits()
         self._asked = asked or AskedRoutes()
+        self._seat = seat
         self._model: LoadedModel | None = None
         self._batcher: Batcher | None = None
         self._reader: Reader | None = None
@@ -110,6 +113,13 @@ class Application:
         self._model, self._batcher, self._reader = model, batcher, reader
         if self.stage is Stage.LOADING:
             self.stage = Stage.READY
+        if self._seat is not None:
+            self._seat.board.set_ready(self._seat.index)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request to this port is answered, whichever worker it reaches."""
+        return self.stage is Stage.READY and (self._seat is None or self._seat.board.all_ready)
 
     def received(self, exchange: Exchange) -> None:
         """Answer one request, now or when its batch is done."""
@@ -158,10 +168,13 @@ class Application:
         exchange.answer(200, b'{"live":true}')
 
     def _ready(self, exchange: Exchange) -> None:
-        if self.stage is Stage.READY:
+        if self.ready:
             exchange.answer(200, b'{"ready":true}')
         else:
-            exchange.error(503, self.stage.value, RETRY)
+            exchange.error(503, self._why_not(), RETRY)
+
+    def _why_not(self) -> str:
+        return "another worker is still loading" if self.stage is Stage.READY else self.stage.value
 
     def _about(self, exchange: Exchange) -> None:
         _json(exchange, {"name": "cloudml", "version": describing.version(), "extensions": ["binary_tensor_data"]})
@@ -176,8 +189,8 @@ class Application:
         _json(exchange, {"models": [self._names.called]})
 
     def _v1_model(self, exchange: Exchange) -> None:
-        if self.stage is not Stage.READY:
-            raise Refused(self.stage.value, 503)
+        if not self.ready:
+            raise Refused(self._why_not(), 503)
         _json(exchange, {"name": self._names.called, "ready": True})
 
     def _models(self, exchange: Exchange) -> None:
@@ -205,10 +218,22 @@ class Application:
             raise Refused(self.stage.value, 503)
         return self._model
 
-    def _numbers(self, exchange: Exchange) -> None:
+    def state(self) -> tuple[Json, tuple[int, int, int]]:
+        """What this process has counted: of requests, and of the capture."""
         kept = self._capture
-        captured = (kept.written, kept.dropped, kept.removed) if kept else (0, 0, 0)
-        exchange.answer(200, self._metrics.render(self.stage is Stage.READY, captured), dialects.TEXT)
+        return self._metrics.state(), (kept.written, kept.dropped, kept.removed) if kept else (0, 0, 0)
+
+    def _numbers(self, exchange: Exchange) -> None:
+        """Those of all workers; of the others as they were a moment ago."""
+        total, captured = Metrics(), [0, 0, 0]
+        states: list[Any] = [self.state()]
+        if self._seat is not None:
+            board, own = self._seat.board, self._seat.index
+            states += [board.read(index) for index in range(board.workers) if index != own]
+        for state in filter(None, states):
+            total.add(state[0])
+            captured = [mine + other for mine, other in zip(captured, state[1], strict=True)]
+        exchange.answer(200, total.render(self.ready, (captured[0], captured[1], captured[2])), dialects.TEXT)
 
     def _infer(self, exchange: Exchange) -> None:
         self._predict(exchange, only_tensors=True)

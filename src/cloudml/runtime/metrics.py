@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -41,6 +42,22 @@ class Metrics:
         if route == "predict":
             self._latency[bisect_left(BUCKETS, seconds)] += 1
             self._seconds += seconds
+
+    def state(self) -> dict[str, Any]:
+        """All counts, for ``add``."""
+        requests = [[route, status, count] for (route, status), count in self.requests.items()]
+        seconds = [self._latency, self._seconds]
+        return {"requests": requests, "batches": self.batches, "rows": self.rows, "latency": seconds}
+
+    def add(self, state: Mapping[str, Any]) -> None:
+        """Add the counts of another process, or of an earlier one."""
+        for route, status, count in state["requests"]:
+            self.requests[route, status] += count
+        self.batches += state["batches"]
+        self.rows += state["rows"]
+        buckets, seconds = state["latency"]
+        self._latency = [mine + other for mine, other in zip(self._latency, buckets, strict=True)]
+        self._seconds += seconds
 
     def render(self, ready: bool, captured: tuple[int, int, int]) -> bytes:
         """``captured``: the records that were written, that were dropped, and that were removed to make room."""

@@ -17,7 +17,8 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from cloudml.runtime.http import Limits, Server
 from cloudml.runtime.loading import chosen_model
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.reading import Reader
+from cloudml.runtime.workers import LOAD_FAILED, Crew, Seat, bind
 
 if TYPE_CHECKING:
     from cloudml.runtime.cloud_storage import Mirror
@@ -39,7 +41,9 @@ PORTS = ("CLOUDML_PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT", "PORT")
 DRAIN = 24.0  # seconds from SIGTERM to the end, at most; platforms kill after 30
 ACCEPTING = 5.0  # of which new connections are still taken, while their balancers hear of it
 UNREAD = 0.05  # before idle connections end: what has arrived on them may not have been read yet
-LOAD_FAILED = 3
+MOST_WORKERS = 256
+PUBLISH = 0.25  # seconds between two looks of the other workers at this one
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of a numeric library, in one worker
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Settings:
     names: Names
     limits: Limits
     asked: AskedRoutes
+    workers: int = 1
 
 
 def settings(env: Mapping[str, str]) -> Settings:
@@ -102,6 +107,7 @@ def settings(env: Mapping[str, str]) -> Settings:
             idle=_number(env, "CLOUDML_KEEP_ALIVE", default.idle, 0.1, 3600),
         ),
         asked=AskedRoutes(_route(env, "AIP_HEALTH_ROUTE"), _route(env, "AIP_PREDICT_ROUTE")),
+        workers=int(_number(env, "CLOUDML_WORKERS", 1, 1, MOST_WORKERS)),
     )
 
 
@@ -155,8 +161,18 @@ def run(chosen: Settings) -> int:
     for path in (chosen.ready_file, chosen.failure_file):  # those of a process that ended tell nothing of this one
         if path is not None:
             path.unlink(missing_ok=True)
-    sock = _bind(chosen)
-    life = Life(chosen, sock)
+    if chosen.workers > 1:
+        shared = replace(chosen, capture_limit=max(1 << 16, chosen.capture_limit // chosen.workers))
+        return Crew(chosen.host, chosen.port, chosen.workers, partial(_serve, shared)).run()
+    return _serve(chosen, bind(chosen.host, chosen.port, shared=False), None)
+
+
+def _serve(chosen: Settings, sock: socket.socket, seat: Seat | None) -> int:
+    """Serve in this process; ``seat`` is its place among several."""
+    if seat is not None:
+        for name in THREADS:
+            os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // chosen.workers)))
+    life = Life(chosen, sock, seat)
     for number in (signal.SIGTERM, signal.SIGINT):  # not the loop's own handlers: those end before the process does
         signal.signal(number, life.stop)
     code = _runner()(life.run())
@@ -178,25 +194,18 @@ def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
     return run
 
 
-def _bind(chosen: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in chosen.host else socket.AF_INET
-    try:
-        return socket.create_server((chosen.host, chosen.port), family=family, backlog=1024)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {chosen.host}:{chosen.port}: {error.strerror or error}") from error
-
-
 class Life:
     """Load, serve, drain."""
 
-    def __init__(self, chosen: Settings, sock: socket.socket) -> None:
+    def __init__(self, chosen: Settings, sock: socket.socket, seat: Seat | None = None) -> None:
         self._chosen = chosen
+        self._seat = seat
         self._sock = sock
         self._metrics = Metrics()
         self._capture = self._open_capture()
         self._mirror = self._open_mirror()
         self._application = Application(
-            chosen.names, self._metrics, self._capture, chosen.redact, chosen.limits, chosen.asked
+            chosen.names, self._metrics, self._capture, chosen.redact, chosen.limits, chosen.asked, seat
         )
         self._server = Server(
             self._application.received, self._metrics.answered, chosen.limits, chosen.names.deployment
@@ -217,11 +226,18 @@ class Life:
         self._ended: asyncio.Future[int] = loop.create_future()
         if self._stopping:
             self._end(0)
+        self._loaded = asyncio.Event()
         self._server.tick(loop)
-        listener = await loop.create_server(self._server.protocol, sock=self._sock)
-        self._announce()
         loader = threading.Thread(target=self._load, args=(loop,), name="cloudml-load", daemon=True)
-        loader.start()
+        if self._seat is not None:
+            self._share(loop, self._seat)
+        if self._seat is not None and self._seat.again:  # the others serve meanwhile
+            loader.start()
+            await asyncio.wait((self._ended, loop.create_task(self._loaded.wait())), return_when="FIRST_COMPLETED")
+        listener = await loop.create_server(self._server.protocol, sock=self._sock, backlog=1024)
+        self._announce()
+        if not loader.ident:
+            loader.start()
         code = await self._ended
         self.stuck = loader.is_alive()
         if code == 0:
@@ -235,9 +251,22 @@ class Life:
 
     def _announce(self) -> None:
         port = self._sock.getsockname()[1]
+        if self._seat is not None and self._seat.index > 0:
+            return
         sys.stderr.write(f"cloudml: listening on {self._chosen.host}:{port}\n")
         if self._chosen.ready_file is not None:
-            _write_json(self._chosen.ready_file, {"pid": os.getpid(), "port": port})
+            pid = os.getpid() if self._seat is None else os.getppid()
+            _write_json(self._chosen.ready_file, {"pid": pid, "port": port})
+
+    def _share(self, loop: asyncio.AbstractEventLoop, seat: Seat) -> None:
+        """Go on counting where the worker before this one ended, and let the others see it."""
+        if seat.again and (before := seat.board.read(seat.index)):
+            self._metrics.add(before[0])
+        self._publish(loop, seat)
+
+    def _publish(self, loop: asyncio.AbstractEventLoop, seat: Seat) -> None:
+        seat.board.write(seat.index, self._application.state())
+        loop.call_later(PUBLISH, self._publish, loop, seat)
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -252,6 +281,7 @@ class Life:
             loop.call_soon_threadsafe(self._end, LOAD_FAILED)
         else:
             loop.call_soon_threadsafe(self._application.loaded, model, batcher, Reader(loop))
+            loop.call_soon_threadsafe(self._loaded.set)
 
     def _load_failed(self, error: BaseException) -> None:
         kind = type(error).__name__

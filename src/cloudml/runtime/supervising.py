@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Callable
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -25,17 +26,23 @@ def supervise(work: Callable[[], int]) -> int:
     awaited = FORWARDED | {signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     _adopt_orphans()
+    child = fork(work, before)
+    try:
+        return _until_it_ends(child, awaited)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def fork(work: Callable[[], int], mask: Iterable[int]) -> int:
+    """Do the work in a child, with this mask of signals; the child ends with it or with us. Returns its id."""
     sys.stdout.flush()
     sys.stderr.flush()
     parent, child = os.getpid(), os.fork()
     if child == 0:
         _die_with(parent)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         _finish(work)
-    try:
-        return _until_it_ends(child, awaited)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return child
 
 
 def _finish(work: Callable[[], int]) -> None:
