@@ -196,6 +196,13 @@ def sagemaker(session: nox.Session) -> None:
 
 
 @nox.session
+def containers(session: nox.Session) -> None:
+    """Real containers and a real registry. Needs a Docker engine, docker-registry, and an image to start from."""
+    prepare(session, project=True)
+    pytest(session, "tests/containers", "--durations", "10", "--durations-min", "1")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff: rules and format. `lint -- --fix` repairs both."""
     prepare(session)
@@ -278,6 +285,7 @@ OF_PROJECT = {
     "types": ("serve",),
     "azureml": ("serve", "azureml", "emulators"),
     "sagemaker": ("serve", "sagemaker", "emulators"),
+    "containers": ("serve", "docker", "emulators"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -44,15 +45,16 @@ def build(
 
     Raises RunFailed with the builder's last lines, and as ``daemon.connect`` does.
     """
-    engine = client or connect()
-    found = None if again else _present(engine, recipe)
-    if found is None:
-        _make(engine, recipe, dict(labels or {}), progress)
-    with refused():
-        image = engine.images.get(recipe.name)
-        for tag in tags:
-            image.tag(tag)
-    return Built(recipe.name, str(image.id), int(image.attrs["Size"]), found is None)
+    with contextlib.ExitStack() as opened:
+        engine = client or opened.enter_context(contextlib.closing(connect()))
+        found = None if again else _present(engine, recipe)
+        if found is None:
+            _make(engine, recipe, dict(labels or {}), progress)
+        with refused():
+            image = engine.images.get(recipe.name)
+            for tag in tags:
+                image.tag(tag)
+        return Built(recipe.name, str(image.id), int(image.attrs["Size"]), found is None)
 
 
 def _present(engine: DockerClient, recipe: Recipe) -> Any:
@@ -81,20 +83,21 @@ def _make(engine: DockerClient, recipe: Recipe, labels: dict[str, str], progress
 def _follow(recipe: Recipe, answer: Iterable[Mapping[str, Any]], progress: Say) -> None:
     """Passes the builder's lines on. Raises RunFailed: an error arrives in the stream, not as an exception."""
     said: list[str] = []
-    for event in answer:
+    error = None
+    for event in answer:  # to its end, or the connection would stay open
         text = str(event.get("stream") or event.get("status") or "").strip()
         if text and "progressDetail" not in event:
             said.append(text)
-            del said[:-KEPT]
             progress(text)
-        if "error" in event:
-            raise _failed(recipe, str(event["error"]), said)
+        error = error or event.get("error")
+    if error:
+        raise _failed(recipe, str(error), said)
 
 
 def _failed(recipe: Recipe, error: str, said: list[str]) -> RunFailed:
-    if "manifest unknown" in error or "pull access denied" in error or "not found" in error or "lookup" in error:
+    if not any(line.startswith("Step 2/") for line in said):
         return RunFailed(
             f"the base image {recipe.base} cannot be had: {error}",
             hint="--base or CLOUDML_IMAGE_BASE names one that this machine has",
         )
-    return RunFailed(f"image {recipe.name} does not build: {error}\n" + "\n".join(f"  {line}" for line in said))
+    return RunFailed(f"image {recipe.name} does not build: {error}\n" + "\n".join(f"  {line}" for line in said[-KEPT:]))
