@@ -83,7 +83,7 @@ def test_an_id_is_taken_until_it_is_removed(containers: ProcessContainers) -> No
 def test_stopping_is_asked_once_and_then_forced(containers: ProcessContainers) -> None:
     line = "import signal,time; n=[]; signal.signal(15, lambda *_: print('asked', flush=True)); print('up', flush=True)"
     program = (sys.executable, "-c", line + "\nwhile True: time.sleep(1)")
-    containers.start(Container("job", IMAGE, program, grace=1.0))
+    containers.start(Container("job", IMAGE, program, grace=3.0))
     until(lambda: "up" in output(containers), "it is up")
     containers.stop("job")
     assert ended(containers, "job").exit_code == 128 + signal.SIGKILL
@@ -233,8 +233,6 @@ def test_two_servers_never_share_a_port(containers: ProcessContainers) -> None:
         assert ran
         assert ran.address
         ports.add(ran.address[1])
-        with socket.socket() as free:
-            free.bind(ran.address)  # nobody listens there yet
     assert len(ports) == 3
 
 

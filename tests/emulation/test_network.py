@@ -224,6 +224,13 @@ def test_the_environment_is_clean_of_other_accounts_and_networks() -> None:
     assert variables.clean(given) == {"PATH": "/bin"}
 
 
+def test_no_real_credentials_are_read_from_the_home_folder(emulation: Running) -> None:
+    for told in (emulation.environment, emulation.isolated):
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AZURE_CONFIG_DIR", "CLOUDSDK_CONFIG"):
+            assert Path(told[name]).is_relative_to(emulation.folder)
+            assert Path(told[name]).parent.is_dir()
+
+
 def test_what_was_started_ends_if_the_rest_does_not_start(tmp_path: Path) -> None:
     tiny = Tiny()
 

@@ -20,7 +20,7 @@ from typing import Any
 from cloudml.emulation.box import program
 
 OFF = "CLOUDML_BOXES"  # the variable that forbids boxes, by the value ``off``
-PROBE = 30.0  # seconds
+PROBE = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ def refusal(network: bool = False) -> str | None:
         )
         line = ("/bin/sh", "-c", "echo made >/opt/cloudml-box/it")
         box = Box(line, dict(os.environ), "/", folder, mounts=mounts, network=alone)
-        tried = subprocess.run(box.command(), capture_output=True, text=True, timeout=PROBE)
+        try:
+            tried = subprocess.run(box.command(), capture_output=True, text=True, timeout=PROBE)
+        except subprocess.TimeoutExpired:
+            return f"one was not made in {PROBE:g} s"
         if tried.returncode == 0 and (folder / "inside" / "it").exists():
             return None
         return tried.stderr.strip().rpartition("\n")[2] or f"exit code {tried.returncode}"

@@ -46,17 +46,21 @@ class Network:
         self._folder = folder
         self._handover: Handover | None = None
         metadata = any(route.host == METADATA for route in self._directory.routes)
-        self._trust = variables.trust(self.certificate, wgetrc) | ({} if metadata else variables.NO_METADATA)
+        settings = folder / "settings"
+        for name in ("aws", "azure", "gcloud"):
+            (settings / name).mkdir(parents=True, exist_ok=True)
+        self._always = variables.trust(self.certificate, wgetrc) | variables.settings(settings)
+        self._always |= {} if metadata else variables.NO_METADATA
 
     @property
     def by_proxy(self) -> Mapping[str, str]:
         """The variables of a program on this machine's own network."""
-        return self._trust | variables.through_proxy(self._proxy.port)
+        return self._always | variables.through_proxy(self._proxy.port)
 
     @property
     def by_namespace(self) -> Mapping[str, str]:
         """The variables of a program in a namespace: it needs no proxy."""
-        return self._trust
+        return self._always
 
     def namespace(self) -> Mapping[str, Any]:
         """What a `cloudml.emulation.box.Box` needs to make such a namespace."""

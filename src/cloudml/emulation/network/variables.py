@@ -52,6 +52,13 @@ FOREIGN = {
     "KUBECONFIG",
     *PROXY,
 }
+# The vendors' own files of settings and credentials: not those of the home folder, which are a real account's.
+SETTINGS = {
+    "AWS_CONFIG_FILE": "aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "aws/credentials",
+    "AZURE_CONFIG_DIR": "azure",
+    "CLOUDSDK_CONFIG": "gcloud",
+}
 NO_METADATA = {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true"}
 
 
@@ -67,6 +74,11 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
 def trust(certificate: Path, wgetrc: Path) -> dict[str, str]:
     """What makes clients trust the authority, and it alone."""
     return dict.fromkeys(AUTHORITY, str(certificate)) | {"WGETRC": str(wgetrc)}
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """What leads the vendors' tools to files below ``folder``, where there is none yet."""
+    return {name: str(folder / place) for name, place in SETTINGS.items()}
 
 
 def through_proxy(port: int) -> dict[str, str]:
