@@ -110,6 +110,31 @@ def test_of_too_many_requests_some_wait_and_the_rest_are_429(account: Account, n
     assert answers[3:] == [200, 200]
 
 
+def test_a_delete_waits_for_the_requests_on_their_way_and_nobody_waits_for_it(
+    account: Account, name: str, tmp_path: Path
+) -> None:
+    gate, inside = tmp_path / "open", tmp_path / "inside"
+    waiting = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    entered = f"open({str(inside)!r}, 'w').close()"
+    script = f"import os, time\ndef init(): pass\ndef run(raw):\n    {entered}\n    {waiting}\n"
+    account.deployed(name, "blue", script)
+    answers: list[int] = []
+    asked = threading.Thread(
+        target=lambda: answers.append(account.score(name, 0, azureml_model_deployment="blue").status)
+    )
+    asked.start()
+    until(inside.exists, bool)
+    path = f"onlineEndpoints/{name}/deployments/blue"
+    account.ask("DELETE", path, DEPLOYMENTS)
+    assert account.state(path) == "Deleting"
+    assert account.score(name, 0, azureml_model_deployment="blue").status == 404
+    assert answers == []
+    gate.touch()
+    asked.join()
+    assert answers == [200]
+    until(lambda: account.send("GET", path, DEPLOYMENTS), lambda answer: answer.status == 404)
+
+
 def test_a_model_s_error_is_424_with_its_own_status(account: Account, name: str) -> None:
     account.deployed(name, "blue", "def init(): pass\ndef run(raw): raise ValueError('no ' + raw)\n")
     traffic(account, name, blue=100)

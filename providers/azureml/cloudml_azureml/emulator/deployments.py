@@ -118,15 +118,15 @@ class Deployments:
                 detail = ("DeploymentHasTraffic", f"Deployment {name} has traffic; set its traffic to 0 first.")
                 raise Refused(400, "BadRequest", "The request is invalid.", [detail], component=FRONTEND)
             made.properties["provisioningState"] = "Deleting"
+        work = self._serving.remove(at, endpoint.name, name)
 
         def gone(_: Refused | None) -> None:
-            self._serving.remove(at, endpoint.name, name)
             for word in ("traffic", "mirrorTraffic"):
                 for shares in (endpoint.properties.get(word) or {}, endpoint.hidden.get(word) or {}):
                     shares.pop(name, None)
             at.drop(*made.path)
 
-        return call.going(self._operations.begin(at.subscription, ("Deleting",), gone))
+        return call.going(self._operations.begin(at.subscription, ("Deleting",), gone, work))
 
     def logs(self, call: Call) -> Answer:
         made, wanted = self._one(call), call.accepted("getLogs")

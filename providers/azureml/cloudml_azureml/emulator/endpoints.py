@@ -131,16 +131,16 @@ class Endpoints:
             endpoint = at.find("onlineEndpoints", name)
             if endpoint is None:
                 return Answer(204)
-            for each in (endpoint, *at.children("onlineEndpoints", name, "deployments")):
+            deployments = at.children("onlineEndpoints", name, "deployments")
+            for each in (endpoint, *deployments):
                 idle(each)
             endpoint.properties["provisioningState"] = "Deleting"
+        work = self._serving.remove(at, name, *(each.name for each in deployments))
 
         def gone(_: Refused | None) -> None:
-            for each in at.children("onlineEndpoints", name, "deployments"):
-                self._serving.remove(at, name, each.name)
             at.drop("onlineEndpoints", name)
 
-        operation = self._operations.begin(at.subscription, ("Deleting",), gone)
+        operation = self._operations.begin(at.subscription, ("Deleting",), gone, work)
         return call.going(operation)
 
     def keys(self, call: Call) -> Answer:

@@ -124,6 +124,8 @@ class Fleet:
             for each in range(wanted - len(self.instances))
         ]
         for instance in fresh:
+            if self._ended.is_set():
+                break
             self._launch(instance)
             self.instances.append(instance)
         for instance in fresh:

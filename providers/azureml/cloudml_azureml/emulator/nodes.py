@@ -6,6 +6,7 @@ names are those that people rely on.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cloudml.emulation import Container, Site
+from cloudml.errors import CloudmlError
 from cloudml_azureml.emulator.answers import Document, Refused
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.places import ARTIFACTS, container, place, run_folder
@@ -243,7 +245,8 @@ class Nodes:
     def remove(self) -> None:
         """Containers and files."""
         for id in self._ids:
-            self._site.containers.remove(id)
+            with contextlib.suppress(CloudmlError):
+                self._site.containers.remove(id)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -52,6 +52,7 @@ class Operations:
     def __init__(self, lifecycle: Lifecycle) -> None:
         self._lifecycle = lifecycle
         self._known: dict[str, Operation] = {}
+        self._going: dict[str, Operation] = {}  # those of them that have not ended
         self._lock = threading.RLock()
 
     def begin(
@@ -63,7 +64,7 @@ class Operations:
     ) -> Operation:
         operation = Operation(subscription, states, self._lifecycle.clock(), finish, work)
         with self._lock:
-            self._known[operation.id] = operation
+            self._known[operation.id] = self._going[operation.id] = operation
         return operation
 
     def state(self, operation: Operation, *, read: bool = False) -> str | None:
@@ -84,16 +85,14 @@ class Operations:
         if failure is not None and not isinstance(failure, Refused):
             failure = Refused(500, "InternalServerError", f"{type(failure).__name__}: {failure}")
         operation.error, operation.ended = failure, now()
+        self._going.pop(operation.id, None)
         operation.finish(failure)
 
     def settle(self) -> None:
         """Ends what is due: before anything is read."""
         with self._lock:
-            for operation in [each for each in self._known.values() if not each.ended]:
+            for operation in tuple(self._going.values()):
                 self.state(operation)
-
-    def running(self) -> bool:
-        return any(not each.ended for each in self._known.values())
 
     def status(self, id: str) -> Answer:
         """GET mfeOperationsStatus/{id}."""
@@ -131,6 +130,7 @@ class Operations:
     def clear(self) -> None:
         with self._lock:
             self._known.clear()
+            self._going.clear()
 
 
 def headers(operation: Operation, version: str, *, location: bool = False, status: bool = True) -> dict[str, Any]:

@@ -113,9 +113,9 @@ class Runs:
             self._failed(run, "SystemError", str(failure))
         finally:
             nodes.remove()
-            if run.stopping.is_set() and run.status not in TERMINAL:
-                run.ended_at = now()
-                run.become("Canceled")
+            run.ended_at = run.ended_at or now()
+            if run.status not in TERMINAL:  # cancelled before it ran, or a defect of ours
+                run.become("Canceled" if run.stopping.is_set() else "Failed")
             run.done.set_result(None)
 
     def _wait(self, run: Run) -> None:

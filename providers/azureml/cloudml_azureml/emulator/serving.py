@@ -47,6 +47,7 @@ class Served:
     """A deployment as requests see it: the fleet that serves, and how many requests are on their way."""
 
     fleet: Fleet | None = None
+    starting: Fleet | None = None
     failed: str = ""  # the last output of a fleet that never served
     pending: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -59,7 +60,7 @@ class Serving:
         self._site, self._storage, self._store, self._directory = site, storage, store, directory
         self._served: dict[Key, Served] = {}
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(8, "azureml-deploy")
+        self._pool = ThreadPoolExecutor(32, "azureml-deploy")
         self._mirrors = ThreadPoolExecutor(4, "azureml-mirror")
         self._collector = Collector(storage)
         self._closing = threading.Event()
@@ -80,23 +81,31 @@ class Serving:
             before.scale(deployment.body["sku"]["capacity"])
             before.properties = dict(deployment.properties)
             return
-        fleet = Fleet(self._site, self._storage, workspace, endpoint, deployment)
+        fleet = served.starting = Fleet(self._site, self._storage, workspace, endpoint, deployment)
         try:
             fleet.start()
-        except Exception:
+        except BaseException:
             served.failed = fleet.said()
             fleet.end()
             raise
+        finally:
+            served.starting = None
         deployment.hidden["route"] = fleet.route
         served.fleet, served.failed = fleet, ""
         if before is not None:
             before.end()
 
-    def remove(self, workspace: Workspace, endpoint: str, name: str) -> None:
+    def remove(self, workspace: Workspace, endpoint: str, *names: str) -> Future[None]:
+        """From now on nobody is let in; the future is done when all instances are gone."""
         with self._lock:
-            served = self._served.pop((workspace.guid, endpoint, name), None)
-        if served and served.fleet:
-            served.fleet.end()
+            ending = [self._served.pop((workspace.guid, endpoint, name), None) for name in names]
+        fleets = [served.fleet for served in ending if served and served.fleet]
+
+        def end() -> None:
+            for fleet in fleets:
+                fleet.end()
+
+        return self._pool.submit(end)
 
     def logs(self, workspace: Workspace, endpoint: str, name: str) -> str:
         """What its instances have written; of one that failed, what it wrote before."""
@@ -115,15 +124,15 @@ class Serving:
         with self._lock:
             ending, self._served = self._served, {}
         for served in ending.values():
-            if served.fleet:
-                served.fleet.end(patient=False)
+            for fleet in filter(None, (served.starting, served.fleet)):
+                fleet.end(patient=False)
 
     def close(self) -> None:
         self._closing.set()
         self._reviver.join()
+        self.reset()
         self._pool.shutdown(cancel_futures=True)
         self._mirrors.shutdown(cancel_futures=True)
-        self.reset()
         self._collector.close()
 
     # Requests.
