@@ -60,4 +60,4 @@ def test_the_command_prints_it_and_asks_nobody(tmp_path: object, monkeypatch: py
     answer = CliRunner().invoke(main, ["permissions", "-e", "aws"])
     assert answer.exit_code == 0, answer.output
     assert {each["Sid"] for each in json.loads(answer.output)["Statement"]} >= {"Jobs", "Endpoints", "Role"}
-    assert "Models" not in answer.output
+    assert "model-package" not in answer.output
