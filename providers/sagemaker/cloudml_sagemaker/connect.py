@@ -9,6 +9,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config as Settings
+from botocore.loaders import Loader
+from botocore.session import get_session
 
 from cloudml import __version__
 from cloudml.errors import ConfigError
@@ -57,9 +59,18 @@ def provider(config: Any, caller: Caller) -> SageMakerProvider:
     )
 
 
+MODELS = Loader()  # AWS's service models, read from disk once in a process
+
+
+def _session(profile: str | None) -> Any:
+    own = get_session()
+    own.register_component("data_loader", MODELS)
+    return boto3.Session(botocore_session=own, profile_name=profile)
+
+
 def opened(config: Any, env: Mapping[str, str], caller: Caller) -> Account:
     """The account, before anything is asked of it."""
-    session = caller.read("LoadProfile", lambda: boto3.Session(profile_name=config.profile))
+    session = caller.read("LoadProfile", lambda: _session(config.profile))
     region = config.region or env.get("AWS_REGION") or session.region_name
     if not region:
         raise ConfigError("no region is set", hint=REGION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from botocore_shapes import problems
@@ -11,6 +12,7 @@ from cloudml import specs
 from cloudml.calls import NativeCaller
 from cloudml.events import Events
 from cloudml.labels import present
+from cloudml.runtime.manifest import write_manifest
 from cloudml.spi import Call, Reference
 from cloudml.states import Key
 from cloudml.waiting import Clock
@@ -25,6 +27,27 @@ ROOT = f"s3://{BUCKET}/cloudml/{STACK}"
 
 def config(**more: Any) -> Config:
     return Config.model_validate({"region": REGION, "role": ROLE, "bucket": BUCKET, "image": IMAGE, **more})
+
+
+def profile(file: Path, env: Mapping[str, str]) -> Config:
+    """An account as a profile of a credentials file, and the configuration that names it."""
+    name = env["AWS_ACCESS_KEY_ID"]
+    with file.open("a") as credentials:
+        credentials.write(f"[{name}]\naws_access_key_id={name}\naws_secret_access_key={env['AWS_SECRET_ACCESS_KEY']}\n")
+    own = {each: env[f"CLOUDML_SAGEMAKER_{each.upper()}"] for each in ("role", "bucket", "image")}
+    return Config.model_validate({"region": env["AWS_REGION"], "profile": name, **own})
+
+
+def python_model(folder: Path, expression: str, top: str = "") -> Path:
+    """A model whose answers are an expression of ``row``."""
+    folder.mkdir()
+    (folder / "model.py").write_text(f"""{top}
+class Model:
+    def __init__(self, folder): pass
+    def predict(self, rows): return [{expression} for row in rows]
+""")
+    write_manifest(folder)
+    return folder
 
 
 def caller(clock: Clock | None = None) -> NativeCaller:
