@@ -28,6 +28,8 @@ PHASES = {
 GROUP_PHASES = PHASES | {"DeleteFailed": Phase.READY}
 APPROVALS = {"approved": "Approved", "rejected": "Rejected", "pending": "PendingManualApproval"}
 NEUTRAL = {native: neutral for neutral, native in APPROVALS.items()}
+ARCHIVED = {"Stage": "Archived", "StageStatus": "Archived"}
+ACTIVE = {"Stage": "Registered", "StageStatus": "Active"}
 ALIAS = "cloudml-alias-"
 # What a package says of itself; a package of a group takes no tags.
 SPEC, DIGEST, RUN = "cloudml-hash", "cloudml-digest", "cloudml-run"
@@ -53,6 +55,8 @@ class ModelPackages:
         return self._state(key, group, {"digest": digest} if digest else EMPTY)
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
+        if goal.version:
+            return [_turned(part, goal.version.phase) for part in goal.version.differing(have)]
         if goal.want is not None:
             return [*self._family(goal, goal.want, have), *self._version(goal, goal.want, have)]
         if goal.cancel or have is None or have.phase is Phase.DELETING:
@@ -203,6 +207,7 @@ class ModelPackages:
         package = self._described(arn, summary["ModelPackageStatus"])
         said = package.get("CustomerMetadataProperties", {})
         phase = PHASES.get(summary["ModelPackageStatus"], Phase.UNKNOWN)
+        archived = summary.get("ModelLifeCycle", {}).get("Stage") == ARCHIVED["Stage"]
         digest = said.get(DIGEST)
         facts = {
             "uri": _uri(package),
@@ -213,7 +218,8 @@ class ModelPackages:
             "description": package.get("ModelPackageDescription", ""),
             "created": summary["CreationTime"].timestamp(),
         }
-        return Part("version", number, arn, phase, said.get(SPEC), _failure(package, phase), facts)
+        shown = Phase.ARCHIVED if archived and phase is Phase.READY else phase
+        return Part("version", number, arn, shown, said.get(SPEC), _failure(package, phase), facts)
 
     def _described(self, arn: str, status: str) -> Described:
         """A package; one that is done is asked for once, because what is read here never changes after."""
@@ -268,6 +274,14 @@ def _failure(package: Described, phase: Phase) -> Failure | None:
     details = package.get("ModelPackageStatusDetails", {})
     reasons = [each.get("FailureReason") for each in details.get("ValidationStatuses", ()) if each.get("FailureReason")]
     return Failure("; ".join(reasons) or "SageMaker gave no reason")
+
+
+def _turned(part: Part, phase: Phase | None) -> Call:
+    """Into the archive, out of it, or away: a package's life cycle can be seen in a list, and be changed."""
+    if phase is None:
+        return _delete(part, "it is not wanted")
+    document = {"ModelPackageArn": part.id, "ModelLifeCycle": ARCHIVED if phase is Phase.ARCHIVED else ACTIVE}
+    return Call("UpdateModelPackage", part.id, document, f"it is {part.phase.value}", Effect.UPDATE)
 
 
 def _delete(part: Part, why: str) -> Call:

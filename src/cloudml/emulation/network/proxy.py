@@ -62,6 +62,8 @@ class Proxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(4):  # transports that were aborted say so in the loop's next rounds
+            await asyncio.sleep(0)
 
     async def serve(self, listening: socket.socket, kind: str) -> asyncio.Server:
         """Serve a listening socket: ``proxy`` as a proxy, ``https`` and ``http`` as the hosts themselves."""
@@ -70,11 +72,15 @@ class Proxy:
         talk = talks[kind]
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(*NETWORK_ERRORS, *NOT_HTTP, asyncio.CancelledError):
-                _no_delay(writer)
-                await talk(reader, writer)
-            with contextlib.suppress(*NETWORK_ERRORS):
-                writer.close()
+            try:
+                with contextlib.suppress(*NETWORK_ERRORS, *NOT_HTTP):
+                    _no_delay(writer)
+                    await talk(reader, writer)
+                with contextlib.suppress(*NETWORK_ERRORS):
+                    writer.close()
+                    await writer.wait_closed()  # TLS asks the client, which may be idle for long
+            except asyncio.CancelledError:
+                writer.transport.abort()  # the proxy ends
 
         tls = self._by_name() if kind == "https" else None
         timeout = HANDSHAKE if tls else None
