@@ -140,7 +140,7 @@ class Client:
 
     def _next_attempt(self, name: str, spec: TrainingJob) -> int:
         base = self.session.job(name, spec, 1).goal.key.name.removesuffix("-1")
-        return max(self.session.attempts(base), default=0) + 1
+        return self.session.unused(base)
 
     def __repr__(self) -> str:
         return f"<Client {self.provider} stack {self.stack}>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -94,11 +94,11 @@ class Session:
     # -- goals -------------------------------------------------------------------------------------------------------
 
     def job(self, name: str, spec: TrainingJob, attempt: int | None = None) -> Pursuit[TrainingJob]:
-        """A run of a job: the given attempt, or the last one that is observed, or the first."""
+        """A run of a job: the given attempt, or the last one that is observed, or the first that never was."""
         self._check("job", name, spec)
         planned, contents = self._job_contents(spec)
         base = f"{name}-{spec_hash(planned)}"
-        run_id = f"{base}-{attempt or max(self.attempts(base), default=1)}"
+        run_id = f"{base}-{attempt or max(self.attempts(base), default=0) or self.unused(base)}"
         if len(run_id) > LONGEST_ID:
             raise ConfigError(f"the run id {run_id} has {len(run_id)} characters; {LONGEST_ID} are allowed")
         key = Key("job", run_id, self.stack)
@@ -106,9 +106,21 @@ class Session:
 
     def attempts(self, base: str) -> list[int]:
         """The attempts of a run that are observed, by their numbers."""
-        pattern = re.compile(re.escape(base) + r"-(\d+)")
-        found = (pattern.fullmatch(state.key.name) for state in self.provider.jobs.list(self.stack))
-        return sorted(int(match[1]) for match in found if match)
+        return _numbers(base, (state.key.name for state in self.provider.jobs.list(self.stack)))
+
+    def deleted(self, base: str) -> list[int]:
+        """The attempts of a run that were deleted, by their numbers."""
+        uris = self.provider.artifacts.list(self._deleted)
+        return _numbers(base, (uri.rpartition("/")[2].removesuffix(".json") for uri in uris))
+
+    def unused(self, base: str) -> int:
+        """The number after every attempt that there is or was: what names a run names it for ever."""
+        return max([*self.attempts(base), *self.deleted(base)], default=0) + 1
+
+    def absent_job(self, key: Key) -> Pursuit[TrainingJob]:
+        """A run is to be gone; that there was one is written down before, so that its id is not used again."""
+        stored = artifacts.document(f"{self._deleted}/{key.name}.json", {"id": key.name})
+        return Pursuit(self.provider.jobs, Goal[TrainingJob](key), (stored,))
 
     def model(self, family: str, spec: Model, facts: Callable[[], Mapping[str, Any]] = dict) -> Pursuit[Model]:
         """A model version; ``facts`` gives what its sidecar records of the run (``metrics``), when it is written."""
@@ -289,8 +301,18 @@ class Session:
         leave_out = frozenset() if isinstance(planned, Endpoint) else MUTABLE[type(planned)]
         return artifacts.document(self._spec_key(label(planned)), {"kind": kind, "spec": document(planned, leave_out)})
 
+    @property
+    def _deleted(self) -> str:
+        return f"{self.stack}/deleted-runs"
+
     def _spec_key(self, label: str) -> str:
         return f"{self.stack}/specs/{label}.json"
+
+
+def _numbers(base: str, ids: Iterable[str]) -> list[int]:
+    """The attempts among run ids that begin with ``base``."""
+    pattern = re.compile(re.escape(base) + r"-(\d+)")
+    return sorted(int(match[1]) for match in map(pattern.fullmatch, ids) if match)
 
 
 def check_name(kind: str, name: str) -> None:

@@ -103,8 +103,8 @@ class Job:
         self.session.pursue(Pursuit(self.session.provider.jobs, Goal[TrainingJob](self.key, cancel=True)))
 
     def delete(self) -> None:
-        """Removes it with its logs; its registered model stays."""
-        self.session.pursue(self.session.absent(self.session.provider.jobs, self.key))
+        """Removes it with its logs; its registered model stays, and no other run gets its id."""
+        self.session.pursue(self.session.absent_job(self.key))
 
     def register(self, family: str, **fields: Any) -> ModelVersion:
         """Registers what it made as a version of a family.

@@ -224,7 +224,9 @@ def _resources(session: Session, project: Wanted, rerun: Collection[str]) -> Ite
         raise ConfigError(f"--rerun {sorted(unknown)[0]}: the file has no such job")
     known = _Known(session)
     for name, job in project.jobs.items():
-        yield _job(known, f"{project.name}-{name}", name, job, name in rerun)
+        resource = _job(known, f"{project.name}-{name}", name, job, name in rerun)
+        if name in rerun or not _registered(known, project, name):
+            yield resource
     for family, model in project.models.items():
         yield _model(known, family, model)
     gates = {family: " and ".join(model.gates) for family, model in project.models.items() if model.gates}
@@ -242,7 +244,7 @@ def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool
     pursuit = session.job(full_name, job)
     if again:
         base, _, last = pursuit.goal.key.name.rpartition("-")
-        attempt = max(session.attempts(base), default=0) + 1
+        attempt = session.unused(base)
         pursuit = session.job(full_name, job, attempt) if attempt > int(last) else pursuit
     known.runs[name] = pursuit.goal.key.name
 
@@ -253,6 +255,31 @@ def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool
 
     hint = f"'cloudml jobs logs {known.runs[name]}' shows what it said; 'cloudml apply --rerun {name}' runs it again"
     return Resource(lambda: pursuit, verify=verify, hint=hint)
+
+
+def _registered(known: _Known, project: Wanted, name: str) -> bool:
+    """Whether a deleted run's models are all there: then it is not run again, and a sidecar says what it was."""
+    session, base = known.session, known.runs[name].rpartition("-")[0]
+    families = [family for family, model in project.models.items() if model.from_ == f"jobs.{name}"]
+    if not families or session.attempts(base):
+        return False
+    for number in reversed(session.deleted(base)):
+        run = f"{base}-{number}"
+        made = {family: _version_of(session, family, project.models[family], run) for family in families}
+        if all(made.values()):
+            known.runs[name] = run
+            known.facts[name] = sidecars.read(
+                session.provider.artifacts, session.stack, families[0], str(made[families[0]])
+            )
+            return True
+    return False
+
+
+def _version_of(session: Session, family: str, model: Model, run: str) -> str | None:
+    """The hash of the version that a run made, if it is registered."""
+    pursuit = session.model(family, model.model_copy(update={"from_": f"run:{run}"}))
+    have = session.provider.models.observe(pursuit.goal.key, pursuit.goal.want)
+    return pursuit.digest if have and have.part("version", spec=pursuit.digest) else None
 
 
 def _model(known: _Known, family: str, model: Model) -> Resource:

@@ -84,6 +84,8 @@ def test_jobs(shell: Shell) -> None:
     assert shell.ok("jobs", "logs", names[0]).splitlines()[-1] == "epoch 1"
     assert json.loads(shell.ok("jobs", "logs", "-f", names[0], "-o", "json").splitlines()[-1])["text"] == "epoch 1"
     assert re.search(r"METRICS +accuracy=0\.9\n", shell.ok("jobs", "get", names[0]))
+    assert shell.ok("jobs", "logs", "train").splitlines()[-1] == "epoch 1", "the last run of a job of the file"
+    assert shell("jobs", "logs", "evaluate").exit_code == 5
     assert shell.ok("jobs", "delete", "-y", names[0]) == f"removed job {names[0]}\n"
     assert shell.ok("jobs", "list", "-o", "name").split() == names[1:]
 
@@ -114,6 +116,23 @@ def test_models(shell: Shell) -> None:
     assert len(shell.json("models", "list", "fraud")["versions"]) == 2
     assert re.match(r"NAME +VERSIONS +ALIASES +STACK\nfraud +2 ", shell.ok("models", "list"))
     assert shell("models", "get", "fraud@chmpion").exit_code == 5
+
+
+def test_a_deleted_run_keeps_its_id_and_is_not_run_again_while_its_model_is_there(shell: Shell) -> None:
+    shell.ok("apply", "-q")
+    (first,) = shell.ok("jobs", "list", "-o", "name").split()
+    shell.ok("jobs", "delete", "-y", first)
+    assert shell.json("plan")["changes"] == 0
+    shell.ok("apply", "-q")
+    assert shell.ok("jobs", "list") == ""
+    assert shell.json("models", "get", "fraud")["lineage"]["job"] == first
+    again = shell.json("train", "train")["name"]
+    assert again.rpartition("-")[::2] == (first.rpartition("-")[0], "2"), "an id is used once"
+    shell.ok("jobs", "delete", "-y", again)
+    assert shell.json("plan")["changes"] == 0, "the first run made the model"
+    shell.ok("models", "delete", "-y", "fraud")
+    shell.ok("apply", "-q")
+    assert shell.ok("jobs", "list", "-o", "name").rstrip().endswith("-3")
 
 
 def test_one_version_is_archived_brought_back_and_removed(shell: Shell) -> None:

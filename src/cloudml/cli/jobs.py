@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cloudml.cli import options
 from cloudml.cli.names import runs
 from cloudml.cli.options import Run
+
+if TYPE_CHECKING:
+    from cloudml.client import Client
 
 
 @click.group()
@@ -31,12 +36,26 @@ def get(run: Run, id: str) -> None:
 
 
 @jobs.command()
-@click.argument("id", shell_complete=runs)
+@click.argument("id", metavar="ID|JOB", shell_complete=runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @options.follow_command
 def logs(run: Run, id: str, follow: bool) -> None:
-    """Print the lines that a run wrote."""
-    run.out.lines(run.client().jobs.get(id).logs(follow=follow))
+    """Print the lines that a run wrote: by its id, or the last run of a job of the file."""
+    client = run.client()
+    run.out.lines(client.jobs.get(_last(run, client, id)).logs(follow=follow))
+
+
+def _last(run: Run, client: Client, name: str) -> str:
+    """The id of the last run of a job of the file, whatever its parameters were; any other name is an id."""
+    from cloudml.errors import NotFound
+
+    if not run.has_file or name not in run.project.jobs:
+        return name
+    full_name = f"{run.project.name}-{name}"
+    found = [state.key.name for state in client.jobs.list() if state.labels.get("cloudml-name") == full_name]
+    if not found:
+        raise NotFound(f"job {name} has not run in stack {client.stack}", hint=f"'cloudml train {name}' runs it")
+    return found[-1]
 
 
 @jobs.command()

@@ -100,6 +100,12 @@ class Report:
             "window": list(self.window) if self.window else None,
         }
 
+    def __str__(self) -> str:
+        """The table that a terminal shows."""
+        from cloudml.monitoring.table import table
+
+        return table(self)
+
     def _repr_html_(self) -> str:
         """The verdict, its reasons and the table, for a notebook."""
         from cloudml.monitoring.summary import notebook
