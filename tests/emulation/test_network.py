@@ -22,6 +22,7 @@ from cloudml.emulation.network.authority import Authority, domain_of
 from cloudml.emulation.network.directory import Directory, Refused
 from cloudml.emulation.network.resolver import Resolver
 from cloudml.emulation.running import Running
+from cloudml.errors import AlreadyExists
 
 CLIENT = str(Path(__file__).with_name("tiny_client.py"))
 GOT = {
@@ -229,6 +230,16 @@ def test_no_real_credentials_are_read_from_the_home_folder(emulation: Running) -
         for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AZURE_CONFIG_DIR", "CLOUDSDK_CONFIG"):
             assert Path(told[name]).is_relative_to(emulation.folder)
             assert Path(told[name]).parent.is_dir()
+
+
+def test_an_emulation_is_closed_once(tmp_path: Path) -> None:
+    ends: list[str] = []
+    made = running.Emulator("counts", lambda _: running.Cloud([], {}, lambda: ends.append("cloud")), dict)
+    with running.start([made], tmp_path) as emulation:
+        with pytest.raises(AlreadyExists, match="running"):
+            running.start([made], tmp_path)
+        emulation.close()
+    assert ends == ["cloud"]
 
 
 def test_what_was_started_ends_if_the_rest_does_not_start(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class Running:
             each.cloud.reset()
 
     def close(self) -> None:
-        """End the network, the emulators and their containers; a folder that was made here goes too."""
+        """End the network, the emulators and their containers; a folder that was made here goes too. Once is enough."""
         self._end()
 
     def __enter__(self) -> Running:
@@ -136,7 +136,7 @@ def _hold(folder: Path) -> int:
 
 
 def _temporary() -> tuple[Path, int]:
-    """A new folder and its lock; those of emulations that were killed are removed, as nobody holds theirs."""
+    """A new folder and its lock; those that killed emulations could not remove are removed."""
     _clear_away()
     draft = Path(tempfile.mkdtemp(prefix=f".new-{PREFIX}"))
     lock = _hold(draft)
@@ -144,6 +144,7 @@ def _temporary() -> tuple[Path, int]:
 
 
 def _clear_away() -> None:
+    """Remove the temporary folders whose lock nobody holds."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), (left / ALIVE).open() as alive:  # somebody else's, or just being made
             fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -161,33 +162,36 @@ class _Start:
     lifecycle: Lifecycle
     isolated: bool
     running: Running | None = None
-    ends: list[Callable[[], None]] = field(default_factory=list)
+    ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def run(self, emulators: Sequence[Emulator], allowed: Sequence[str]) -> Running:
+        if self.temporary:
+            self.ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.ends.callback(os.close, self.lock)
         try:
             administration = admin.Server(self.folder)
-            self.ends.append(administration.close)
+            self.ends.callback(administration.close)
             with ThreadPoolExecutor(max(1, len(emulators))) as pool:
                 clouds = [*pool.map(self._emulate, emulators)]
             routes = [route for each in clouds for route in each.cloud.routes]
             routes.append(Route(admin.HOST, administration.server_port))
             network = _network()(routes, self.folder / "network", allowed)
-            self.ends.append(network.close)
+            self.ends.callback(network.close)
             notes = {each.containers.note for each in clouds if each.containers.note}
-            self.running = Running(self.folder, clouds, network, sorted(notes), self.end)
+            self.running = Running(self.folder, clouds, network, sorted(notes), self.ends.close)
             administration.publish(self.running)
             return self.running
         except BaseException:
-            self.end()
+            self.ends.close()
             raise
 
     def _emulate(self, emulator: Emulator) -> Emulated:
         folder = self.folder / emulator.name
         folder.mkdir(mode=0o700, exist_ok=True)
         containers, faults = self.engine(folder / "containers", network=self._own_network), Faults()
-        self.ends.append(containers.close)
+        self.ends.callback(containers.close)
         cloud = emulator.start(Site(folder, containers, self.lifecycle, faults, self._environment))
-        self.ends.append(cloud.close)
+        self.ends.callback(cloud.close)
         return Emulated(emulator, cloud, faults, containers)
 
     def _own_network(self) -> Network | None:
@@ -196,14 +200,6 @@ class _Start:
 
     def _environment(self) -> Mapping[str, str]:
         return self.running.environment if self.running else {}
-
-    def end(self) -> None:
-        """In the opposite order, each once."""
-        while self.ends:
-            self.ends.pop()()
-        os.close(self.lock)
-        if self.temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _network() -> type[Network]:

@@ -69,7 +69,7 @@ def _namespaces(spec: dict[str, Any]) -> int:
     return wanted | (kernel.NEWNET if spec["network"] else 0) | (kernel.NEWUTS if spec["host_name"] else 0)
 
 
-def _refuse(error: OSError) -> int:
+def _refuse(error: BaseException) -> int:
     sys.stderr.write(f"cloudml: the box could not be made: {error}\n")
     return REFUSED
 
@@ -82,7 +82,7 @@ def _start(body: Any) -> int:
         try:
             kernel.die_with_parent(signal.SIGKILL)
             code = body()
-        except OSError as error:
+        except BaseException as error:  # noqa: BLE001  # whatever it is: nobody else comes out of here
             code = _refuse(error)
         finally:
             os._exit(code)
