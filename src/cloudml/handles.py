@@ -168,6 +168,15 @@ class ModelVersion:
         return self.session.reference(f"{self.family}:{self.hash}")
 
     @property
+    def image(self) -> str | None:
+        """The image that ``cloudml image push`` pushed last for it, by its digest; None if there is none."""
+        return versions.image(self.session, self._reference)
+
+    def record_image(self, name: str) -> None:
+        """Keeps which image has it inside: ``registry/name@sha256:…``."""
+        versions.record_image(self.session, self._reference, name)
+
+    @property
     def metrics(self) -> Mapping[str, float]:
         """What its run logged last."""
         found: Mapping[str, float] = self.sidecar.get("metrics", {})

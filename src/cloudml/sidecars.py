@@ -39,6 +39,11 @@ def key(stack: str, family: str, digest: str) -> str:
     return f"{folder(stack, family)}/{digest}.json"
 
 
+def image_key(stack: str, family: str, digest: str) -> str:
+    """Where it is kept which image was built with a version and pushed last."""
+    return f"{folder(stack, family)}/{digest}.image.json"
+
+
 def read(store: Artifacts, stack: str, family: str, digest: str) -> Mapping[str, Any]:
     """The sidecar of a version; empty if there is none."""
     return read_document(store, key(stack, family, digest)) or {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 
 from cloudml import sidecars
+from cloudml.artifacts import Content, read_document
 from cloudml.capabilities import demand
 from cloudml.errors import Conflict
 from cloudml.goals import Session, split_reference
@@ -32,7 +35,22 @@ def delete(session: Session, version: Reference) -> None:
     demand(session.plugin, Capability.MODELS_DELETE_VERSION, "delete one version")
     _refuse_used(session, version)
     session.pursue(session.version(version.family, version.hash, None))
-    session.pursue(session.absent_content(sidecars.key(session.stack, version.family, version.hash)))
+    for place in (sidecars.key, sidecars.image_key):
+        session.pursue(session.absent_content(place(session.stack, version.family, version.hash)))
+
+
+def image(session: Session, version: Reference) -> str | None:
+    """The image that was built with a version and pushed last, named by its digest; None if there is none."""
+    place = sidecars.image_key(session.stack, version.family, version.hash)
+    found = read_document(session.provider.artifacts, place) or {}
+    return found.get("image")
+
+
+def record_image(session: Session, version: Reference, name: str) -> None:
+    """Keeps which image was built with a version and pushed: ``registry/name@sha256:…``."""
+    place = sidecars.image_key(session.stack, version.family, version.hash)
+    body = json.dumps({"schema_version": 1, "image": name}).encode()
+    session.pursue(session.content(Content(place, lambda: body, f"sha256:{hashlib.sha256(body).hexdigest()}")))
 
 
 def _refuse_used(session: Session, version: Reference) -> None:

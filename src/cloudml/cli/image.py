@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,14 @@ import click
 from cloudml.cli import options
 from cloudml.cli.names import families
 from cloudml.cli.options import Run
-from cloudml.errors import ConfigError
+from cloudml.errors import ConfigError, NotFound
 
 if TYPE_CHECKING:
     from cloudml.images.daemon import OfEngine
     from cloudml.images.pushing import OfFile, Pushed
 
 BASE = "CLOUDML_IMAGE_BASE"
+MODEL, VERSION, HASH = "cloudml-model", "cloudml-version", "cloudml-hash"  # labels of an image
 WORTH_TELLING = ("Step ", "Successfully", "ERROR", "layer ", "it is there", "building", "pushing", "pulling")
 CLEAR = "\r\x1b[K"
 
@@ -79,7 +80,20 @@ def push(
     with _Shown(run.quiet, run.verbose) as say:
         found = _found(what, base, say)
         pushed = send(found, place, say, login, time.sleep, plain=plain_http or None)
+    _record(run, getattr(found, "labels", {}), pushed)
     _told(run, pushed)
+
+
+def _record(run: Run, labels: Mapping[str, str], pushed: Pushed) -> None:
+    """The version that is in the image learns where the image is; one of another stack, or gone, is left alone."""
+    if MODEL not in labels:
+        return
+    try:
+        version = run.client().models.get(f"{labels[MODEL]}:{labels[VERSION]}")
+    except NotFound:
+        return
+    if version.hash == labels[HASH]:
+        version.record_image(pushed.reference)
 
 
 def _told(run: Run, pushed: Pushed) -> None:
@@ -119,7 +133,7 @@ def _model(run: Run, model: str) -> tuple[Path, dict[str, str]]:
             f"the files of {version} are at {version.uri}, not on this machine",
             hint="build from versions of provider 'local' (-p local), or from a folder",
         )
-    return Path(place), {"cloudml-model": version.family, "cloudml-version": str(version.version)}
+    return Path(place), {MODEL: version.family, VERSION: str(version.version), HASH: version.hash}
 
 
 class _Shown:

@@ -31,6 +31,18 @@ def request(hash: str) -> dict[str, object]:
     return {"hash": hash, "uri": f"/x/{hash}", "run": None, "approval": None, "description": ""}
 
 
+def test_the_image_of_a_version_is_known_as_long_as_the_version_is(client: Client, model: Write) -> None:
+    first, second = client.models.register("sums", model()), client.models.register("sums", model("max(row)", "other"))
+    assert first.image is None
+    first.record_image("ghcr.io/me/sums@sha256:1")
+    first.record_image("ghcr.io/me/sums@sha256:2")
+    assert (client.models.get("sums:1").image, second.image) == ("ghcr.io/me/sums@sha256:2", None)
+    place = first.session.provider.artifacts.uri(f"{STACK}/models/sums/{first.hash}.image.json")
+    assert Path(place.removeprefix("file://")).is_file()
+    first.delete()
+    assert not Path(place.removeprefix("file://")).exists()
+
+
 def test_a_folder_becomes_a_version_once(client: Client, model: Write) -> None:
     folder = model()
     first, again = client.models.register("sums", folder), client.models.register("sums", folder)
