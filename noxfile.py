@@ -203,6 +203,13 @@ def containers(session: nox.Session) -> None:
 
 
 @nox.session
+def foreign(session: nox.Session) -> None:
+    """The endpoint asked by clients that nobody here wrote; wants curl and Prometheus (Debian: prometheus)."""
+    prepare(session, project=True)
+    pytest(session, "-n", "2", "tests/foreign/serving")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """ruff: rules and format. `lint -- --fix` repairs both."""
     prepare(session)
@@ -284,6 +291,7 @@ OF_PROJECT = {
     "tests": ("serve",),
     "types": ("serve",),
     "azureml": ("serve", "azureml", "emulators"),
+    "foreign": ("serve",),
     "sagemaker": ("serve", "sagemaker", "emulators"),
     "containers": ("serve", "docker", "emulators"),
 }

@@ -277,7 +277,12 @@ KINDS = np.digitize(SUMS, [-8, 8])
         (LogisticRegression(max_iter=5000), SUMS > 0),
         (LogisticRegression(max_iter=5000), np.array(["low", "mid", "high"])[KINDS]),
         (make_pipeline(StandardScaler(), LogisticRegression()), KINDS),
-        (make_pipeline(StandardScaler(with_mean=False), StandardScaler(with_std=False), LinearSVC()), KINDS),
+        (
+            make_pipeline(
+                StandardScaler(with_mean=False), StandardScaler(with_std=False), LinearSVC(dual=False, random_state=0)
+            ),
+            KINDS,
+        ),
         (SGDClassifier(random_state=0), SUMS > 0),
         (LinearRegression(), SUMS),
         (LinearRegression(), np.stack([SUMS, -SUMS], axis=1)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,3 +99,26 @@ def test_every_number_says_what_it_is(server: Served) -> None:
     helped = [line.split()[2] for line in lines if line.startswith("# HELP")]
     assert helped == [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(helped) == len(set(helped)) >= 8
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)]
+)
+def test_a_compressed_body(server: Served, encoding: str, pack: Any) -> None:
+    body = pack(b'{"instances":[[1,2,3]]}')
+    status, _, reply = server.call("POST", "/invocations", body, {"content-encoding": encoding})
+    assert (status, reply) == (200, b'{"predictions":[[2,4,6]]}')
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "expected"),
+    [
+        ("gzip", b"[[1,2,3]]", 400),
+        ("gzip", gzip.compress(b"[[1,2,3]]")[:-4], 400),
+        ("gzip", gzip.compress(b"[[1,2,3]]") + b"more", 400),
+        ("gzip", gzip.compress(b" " * (7 << 20)), 413),
+        ("br", b"[[1,2,3]]", 415),
+    ],
+)
+def test_a_body_that_cannot_be_unpacked(server: Served, encoding: str, body: bytes, expected: int) -> None:
+    assert server.call("POST", "/invocations", body, {"content-encoding": encoding})[0] == expected

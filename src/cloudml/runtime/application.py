@@ -16,6 +16,7 @@ import orjson
 from cloudml.runtime import describing, dialects
 from cloudml.runtime.batching import Batcher, Outcome, Work
 from cloudml.runtime.capture import Capture, Record
+from cloudml.runtime.compression import unpacked
 from cloudml.runtime.describing import Json, Names
 from cloudml.runtime.flavors import LoadedModel
 from cloudml.runtime.http import Exchange, Limits
@@ -24,6 +25,7 @@ from cloudml.runtime.reading import LONG, Reader
 from cloudml.runtime.rows import Query, Refused
 from cloudml.runtime.workers import Seat
 
+ENCODING = b"content-encoding"
 HEAD_LENGTH = b"inference-header-content-length"
 RETRY = b"retry-after: 1\r\n"
 PLAIN = b"text/plain; charset=utf-8"
@@ -244,9 +246,9 @@ class Application:
         if model is None or batcher is None:
             exchange.error(503, self.stage.value, RETRY)
             return
-        how = partial(_rows, model, exchange.body, exchange.headers, only_tensors)
+        how = partial(_rows, model, exchange.body, exchange.headers, only_tensors, self._limits.body)
         exchange.body = b""
-        if exchange.size > LONG and self._reader is not None:
+        if self._reader is not None and (exchange.size > LONG or ENCODING in exchange.headers):
             self._reader.read(how, partial(self._read, exchange, batcher))
         else:
             self._ask(exchange, batcher, *how())
@@ -298,9 +300,11 @@ class Application:
 
 
 def _rows(
-    model: LoadedModel, body: bytes, headers: Mapping[bytes, bytes], only_tensors: bool
+    model: LoadedModel, body: bytes, headers: Mapping[bytes, bytes], only_tensors: bool, most: int
 ) -> tuple[Query, list[Any]]:
     """What a body asks and its rows in the model's order; on the loop or on the reading thread. Raises Refused."""
+    if ENCODING in headers:
+        body = unpacked(body, headers[ENCODING], most)
     query = dialects.read(body, headers.get(b"content-type"), only_tensors, headers.get(HEAD_LENGTH))
     if query.method not in model.methods:
         raise Refused(f"this model has no method {query.method[:80]!r}; it has {', '.join(model.methods)}")

@@ -21,9 +21,8 @@ import httptools
 
 from cloudml.runtime import dialects, request_context
 
-KEPT = request_context.KNOWN.union(
-    b"content-type accept expect content-length transfer-encoding inference-header-content-length".split()
-)
+OF_BODY = b"content-type content-encoding content-length transfer-encoding inference-header-content-length"
+KEPT = request_context.KNOWN.union(OF_BODY.split(), (b"accept", b"expect"))
 PIPELINED = 32  # requests of one connection under way, beyond which it is not read
 LINGER = 2.0  # seconds that a refused connection is drained, so that its answer is not lost in a reset
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
