@@ -32,14 +32,15 @@ def label(want: specs.Spec) -> str:
 
 
 def _labels(key: Key, want: specs.Spec, have: State | None) -> dict[str, str]:
-    """All labels: whose, which, what runs (not of a family, whose versions differ), and what an endpoint was before."""
+    """The user's own labels, and ours: whose, which, what runs (not of a family), and what an endpoint was before."""
     spec, was = label(want), have.labels if have and isinstance(want, specs.Endpoint) else EMPTY
     before = was.get(HASH) if was.get(HASH) != spec else was.get(PREVIOUS)
     name = key.name.rsplit("-", 2)[0] if key.kind == JOB else key.name
     labels = {"stack": key.stack, "kind": key.kind, "name": name, "id": key.name, "hash": spec, "prev": before}
     if isinstance(want, specs.Model):
         del labels["hash"]
-    return {f"cloudml-{what}": value for what, value in labels.items() if value}
+    own = want.labels if isinstance(want, specs.Native) else EMPTY
+    return {**own, **{f"cloudml-{what}": value for what, value in labels.items() if value}}
 
 
 def refuse_archived(family: str, version: Part) -> None:

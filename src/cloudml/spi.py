@@ -109,8 +109,8 @@ class Version:
 class Goal(Generic[Want]):
     """Present (``want``), cancelled (``cancel``), absent (neither); or, of a family, one ``version`` otherwise.
 
-    ``labels`` are what the resource is to carry, ``references`` the model versions that ``want`` names. A goal with a
-    ``version`` leaves the family and its other versions as they are.
+    ``labels`` are all that the resource is to carry, the user's own too; ``references`` are the model versions that
+    ``want`` names. A goal with a ``version`` leaves the family and its other versions as they are.
     """
 
     key: Key

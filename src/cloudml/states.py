@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -96,7 +96,7 @@ class Operation:
 class Part:
     """A child of a resource: a deployment, a model version, a configuration; referenced or not.
 
-    ``spec`` is the hash of what it runs, ``facts`` are neutral: a version's ``uri`` and ``aliases``, for example.
+    ``spec`` is the hash of what it runs, ``facts`` are neutral: a version's are VersionFacts.
     """
 
     kind: str
@@ -108,12 +108,44 @@ class Part:
     facts: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
+class JobFacts(TypedDict, total=False):
+    """``facts`` of a job. Owed by every provider once it has SUCCEEDED: ``model`` and ``metrics``."""
+
+    model: str | None  # where its model is, in the provider's own form; None if it left none
+    metrics: Mapping[str, float]  # the last value of each
+    exit_code: int | None
+    waiting: str | None  # what a run that has not started waits for, for people
+
+
+class FamilyFacts(TypedDict, total=False):
+    """``facts`` of a model family; owed: ``aliases``."""
+
+    aliases: Mapping[str, str]  # the version that each names
+
+
+class VersionFacts(TypedDict, total=False):
+    """``facts`` of a part ``version``; owed: ``uri`` and ``aliases``, and ``approval`` where the provider has it."""
+
+    uri: str  # where its files are
+    aliases: tuple[str, ...]
+    approval: str | None  # pending, approved, rejected
+    digest: str | None  # of its files, if the provider keeps it
+    created: float | None  # seconds since the epoch
+
+
+class EndpointFacts(TypedDict, total=False):
+    """``facts`` of an endpoint; owed: ``traffic``, and ``url`` where there is an address for any HTTP client."""
+
+    url: str | None
+    traffic: Mapping[str, int]  # per cent by deployment
+
+
 @dataclass(frozen=True)
 class State:
     """What a provider has of one resource; exists only while any part of it is left.
 
-    ``owner`` is its stack label, ``spec`` the hash of what runs; ``facts`` are neutral (a job's ``model``, ``metrics``,
-    ``exit_code``; an endpoint's ``url`` and ``traffic``), ``native`` is the provider's own description.
+    ``owner`` is its stack label, ``spec`` the hash of what runs; ``facts`` are neutral (JobFacts, FamilyFacts,
+    EndpointFacts; a provider may add its own), ``native`` is the provider's own description.
     """
 
     key: Key

@@ -39,6 +39,16 @@ class EndpointsContract:
         assert process.state("endpoint", ENDPOINT) is None
         assert process.state("endpoint", ENDPOINT, single(rig.models[0])) is None
 
+    def test_a_user_s_own_labels_reach_the_provider(self, rig: Rig) -> None:
+        registered(rig.process())
+        want = single(rig.models[0]).model_copy(update={"labels": {"team": "risk"}})
+        rig.process().apply("endpoint", ENDPOINT, want)
+        process = rig.process()
+        have = process.state("endpoint", ENDPOINT)
+        assert have is not None
+        assert have.labels["team"] == "risk"
+        assert process.plan("endpoint", ENDPOINT, want) == []
+
     def test_calls_sent_are_the_calls_planned(self, rig: Rig) -> None:
         """Creation planned before its model exists; then another model; then nothing."""
         process = rig.process()

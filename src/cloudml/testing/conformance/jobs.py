@@ -36,6 +36,11 @@ class JobsContract:
         process.apply("job", JOB, rig.job)
         assert process.sent == []
 
+    def test_a_user_s_own_labels_reach_the_provider(self, rig: Rig) -> None:
+        rig.process().apply("job", JOB, rig.job.model_copy(update={"labels": {"team": "risk"}}))
+        (have,) = rig.process().kind("job").list(rig.stack)
+        assert have.labels["team"] == "risk"
+
     def test_its_model_can_be_registered(self, rig: Rig) -> None:
         process = rig.process()
         job = process.apply("job", JOB, rig.job)

@@ -38,6 +38,14 @@ class ModelsContract:
         assert [part.spec for part in have.of("version")] == [spec_hash(each.spec()) for each in rig.models]
         assert all(part.phase is Phase.READY and part.facts["uri"] for part in have.of("version"))
 
+    def test_a_user_s_own_labels_reach_the_provider(self, rig: Rig) -> None:
+        rig.process().register(rig.models[0], labels={"team": "risk"})
+        process = rig.process()
+        have = process.state("model", FAMILY)
+        assert have is not None
+        assert have.labels["team"] == "risk"
+        assert process.plan("model", FAMILY, rig.models[0].spec(labels={"team": "risk"})) == []
+
     def test_an_alias_moves_with_one_write(self, rig: Rig) -> None:
         process = rig.process()
         registered(process)
