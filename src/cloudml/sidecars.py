@@ -1,7 +1,8 @@
 """What is known of a model version besides its files: its signature, a sample, its baseline profile, its metrics.
 
 The sidecar is a document of its own, so that an artifact is never packed again. Its ``inputs`` are the signature that
-the server enforces: ``[{"name", "dtype": "float" | "int" | "str" | "bool"}]``. Its ``lineage`` says what the version
+the server enforces: ``[{"name", "dtype": "float" | "int" | "str" | "bool"}]``, its ``digest`` what a server that
+reads it trusts: the model's files as they were registered. Its ``lineage`` says what the version
 was made from: ``job``, ``source`` and ``data`` by their digests, ``params``, and ``requirements``, the exact pins of
 the libraries that were there.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cloudml import content
 from cloudml.artifacts import read_document
 from cloudml.content import MANIFEST
 from cloudml.errors import ConfigError, GateFailed, NotFound, RunFailed
@@ -61,6 +63,7 @@ def build(family: str, digest: str, spec: Model, planned: Model, facts: Mapping[
         "sample": rows,
         "baseline": profile(spec.baseline),
         "data": planned.baseline.data if planned.baseline else None,
+        "digest": facts.get("digest") or _digest(spec.path),
         "metrics": dict(facts.get("metrics", {})),
         "lineage": dict(facts.get("lineage", {})),
     }
@@ -73,20 +76,25 @@ def facts(store: Artifacts, state: State, job: TrainingJob | None) -> dict[str, 
     if job is not None:
         lineage |= {"source": job.source, "data": dict(job.inputs), "params": dict(job.params)}
         lineage["command"] = job.command if isinstance(job.command, str) else list(job.command)
-    if model := state.facts.get("model"):
-        lineage |= _built_with(store, f"{model}/{MANIFEST}")
+    manifest = _manifest(store, f"{model}/{MANIFEST}") if (model := state.facts.get("model")) else {}
+    lineage |= {name: manifest[name] for name in ("requirements", "python", "flavor") if name in manifest}
     known = {name: state.facts[name] for name in ("model", "metrics") if name in state.facts}
-    return {**known, "lineage": lineage}
+    return {**known, "digest": manifest.get("digest"), "lineage": lineage}
 
 
-def _built_with(store: Artifacts, manifest: str) -> dict[str, Any]:
-    """The libraries and the Python of a model folder's manifest; nothing if it has none that can be read here."""
+def _manifest(store: Artifacts, uri: str) -> dict[str, Any]:
+    """A model folder's manifest; empty if it has none that can be read here."""
     try:
-        with store.open(manifest) as file:
-            found = json.load(file)
+        with store.open(uri) as file:
+            found: dict[str, Any] = json.load(file)
     except (NotFound, ValueError):
         return {}
-    return {name: found[name] for name in ("requirements", "python", "flavor") if name in found}
+    return found
+
+
+def _digest(path: str | None) -> str | None:
+    """What a server compares the model's files with before it loads a pickle; None for what is not a folder here."""
+    return content.digest(Path(path), (MANIFEST,)) if path and Path(path).is_dir() else None
 
 
 def sample(spec: Model) -> list[Any] | None:

@@ -63,6 +63,7 @@ BELOW: Mapping[str, type[ProviderError]] = {
     "builtins.ConnectionError": AnswerLost,
     "builtins.TimeoutError": AnswerLost,
 }
+OVER = "exceed quota limits"  # of an account, where a limit of requests per minute passes by itself
 HINTS: Mapping[type[ProviderError], str] = {
     Unauthenticated: "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS",
     Denied: "Vertex AI needs roles/aiplatform.user, the bucket roles/storage.objectAdmin",
@@ -76,7 +77,7 @@ def classify(error: Exception) -> ProviderError | None:
     if "google.api_core.exceptions.GoogleAPICallError" in names:
         kind = STATUS.get(status(error), Unavailable)
         said = str(getattr(error, "message", None) or error)
-        return _made(QuotaExceeded if kind is Throttled and "quota" in said.lower() else kind, said)
+        return _made(QuotaExceeded if kind is Throttled and OVER in said else kind, said)
     found = next((kind for name, kind in BELOW.items() if name in names), None)
     return _made(found, str(error) or type(error).__name__) if found else None
 

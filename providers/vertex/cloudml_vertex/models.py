@@ -12,13 +12,15 @@ from datetime import datetime
 from typing import Any
 
 from cloudml import specs
-from cloudml.spi import Call, Effect, Goal, Later, Operation, Repeat, patched
+from cloudml.spi import Call, Effect, Goal, Later, Operation, Repeat, Version, patched
 from cloudml.states import Key, Part, Phase, State
 from cloudml_vertex.artifacts import CloudStorage
 from cloudml_vertex.options import NAME
 from cloudml_vertex.wire import Wire
 
-MARK = re.compile(r"(?s)(?P<text>.*?)\s*\[cloudml (?P<hash>[0-9a-f]{8})(?: (?P<run>\S+))?\]$")
+MARK = re.compile(
+    r"(?s)(?P<text>.*?)\s*\[cloudml (?P<hash>[0-9a-f]{8})(?: run (?P<run>\S+?))?(?P<archived> archived)?\]$"
+)
 NATIVE_ALIAS = "default"
 
 
@@ -38,6 +40,8 @@ class VertexModels:
         return self._state(key, model, operations)
 
     def render(self, goal: Goal[specs.Model], have: State | None) -> Sequence[Call]:
+        if goal.version is not None:
+            return list(self._turned(goal.version, have)) if have is not None else []
         if goal.want is not None:
             return [*self._version(goal, goal.want, have), *self._alias(goal, goal.want, have)]
         if goal.cancel or have is None:
@@ -100,6 +104,29 @@ class VertexModels:
         document = {"parent": place.name, **identity, "model": patched(model, want, NAME)}
         yield Call("UploadModel", goal.key.name, document, f"no version has hash {hash}", repeat=Repeat.GUARDED)
 
+    def _turned(self, wanted: Version, have: State | None) -> Iterator[Call]:
+        """One version archived, brought back or gone; the native default alias is on another one before it goes."""
+        assert have is not None
+        for part in wanted.differing(have):
+            if wanted.phase is not None:
+                model = {
+                    "name": part.id,
+                    "displayName": have.key.name,
+                    "versionDescription": _written(part, wanted.phase is Phase.ARCHIVED),
+                }
+                document = {"model": model, "updateMask": "versionDescription"}
+                yield Call("UpdateModel", part.id, document, f"it is {part.phase.value}", Effect.UPDATE)
+                continue
+            others = [each for each in have.of("version") if each.id != part.id]
+            if others and part.facts["default"]:
+                document = {"name": others[-1].id, "versionAliases": [NATIVE_ALIAS]}
+                why = "the default version cannot be deleted"
+                yield Call("MergeVersionAliases", others[-1].id, document, why, Effect.UPDATE)
+            operation, target = ("DeleteModelVersion", part.id) if others else ("DeleteModel", have.id)
+            yield Call(operation, target, {"name": target}, "it is not wanted", Effect.DELETE)
+        if wanted.phase is None and (copy := have.part("artifact", name=wanted.hash)):
+            yield Call("DeleteObjects", copy.id, {"prefix": copy.id}, "no version needs it any more", Effect.DELETE)
+
     def _alias(self, goal: Goal[specs.Model], want: specs.Model, have: State | None) -> Iterator[Call]:
         """One write: an alias that is on another version moves."""
         part = have.part("version", spec=specs.spec_hash(want)) if have else None
@@ -157,11 +184,12 @@ def _part(model: str, row: Mapping[str, Any]) -> Part:
         kind="version",
         name=row["versionId"],
         id=f"{model}@{row['versionId']}",
-        phase=Phase.READY,
+        phase=Phase.ARCHIVED if match and match["archived"] else Phase.READY,
         spec=match["hash"] if match else None,
         facts={
             "uri": row.get("artifactUri", ""),
             "aliases": tuple(aliases),
+            "default": NATIVE_ALIAS in row.get("versionAliases", ()),
             "run": match["run"] if match else None,
             "description": match["text"] if match else row.get("versionDescription", ""),
             "created": datetime.fromisoformat(row["versionCreateTime"]).timestamp(),
@@ -170,8 +198,17 @@ def _part(model: str, row: Mapping[str, Any]) -> Part:
 
 
 def _description(want: specs.Model, hash: str) -> str:
-    run = f" {want.from_.removeprefix('run:')}" if want.from_ else ""
-    return f"{want.description} [cloudml {hash}{run}]".strip()
+    return _marked(want.description, hash, want.from_.removeprefix("run:") if want.from_ else None, False)
+
+
+def _written(part: Part, archived: bool) -> str:
+    """A version's description again, archived or not."""
+    return _marked(part.facts["description"], part.spec or "", part.facts["run"], archived)
+
+
+def _marked(text: str, hash: str, run: str | None, archived: bool) -> str:
+    mark = f"[cloudml {hash}{f' run {run}' if run else ''}{' archived' if archived else ''}]"
+    return f"{text} {mark}".strip()
 
 
 def _family(labels: Mapping[str, str]) -> dict[str, str]:

@@ -132,7 +132,7 @@ def test_a_version_of_a_job_s_model() -> None:
         "model": {
             "displayName": "fraud",
             "artifactUri": uri,
-            "versionDescription": f"v [cloudml {spec_hash(want)} {RUN}]",
+            "versionDescription": f"v [cloudml {spec_hash(want)} run {RUN}]",
             "labels": {
                 "team": "risk",
                 "cloudml-stack": STACK,
