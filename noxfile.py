@@ -164,6 +164,13 @@ AZURITE = "3.37.0"
 
 
 @nox.session
+def vertex(session: nox.Session) -> None:
+    """Vertex AI: its emulator, the adapter on it, and Google's own SDK on it."""
+    prepare(session, project=True)
+    pytest(session, "-n", "2", "tests/providers/vertex")
+
+
+@nox.session
 def azureml(session: nox.Session) -> None:
     """Azure ML: its emulator, and Microsoft's own SDK on it. Needs Node; npm puts Azurite into .nox/azurite."""
     prepare(session, project=True)
@@ -294,6 +301,7 @@ OF_PROJECT = {
     "foreign": ("serve",),
     "sagemaker": ("serve", "sagemaker", "emulators"),
     "containers": ("serve", "docker", "emulators"),
+    "vertex": ("serve", "vertex", "emulators"),
 }
 
 

@@ -53,6 +53,8 @@ class Models:
         model.CopyFrom(request.model)
         model.name, model.version_id = name, str(number)
         uri = model.artifact_uri
+        if model.HasField("container_spec"):
+            model.supported_deployment_resources_types.append(Model.DeploymentResourcesType.DEDICATED_RESOURCES)
 
         def work(_: Any) -> None:
             self._buckets.check_folder(uri)
@@ -165,7 +167,8 @@ class Models:
         for field in SHARED:
             setattr(model, field, getattr(there, field))
         for key, value in there.labels.items():
-            model.labels.setdefault(key, value) if hasattr(model.labels, "setdefault") else None
+            if key not in model.labels:
+                model.labels[key] = value
 
     def _merge(self, row: Any, aliases: Any) -> None:
         for alias in aliases:

@@ -1,0 +1,82 @@
+"""Google's own SDK, unmodified, on the emulated Vertex AI, and the unchanged quickstart."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cloudml.emulation.running import Running
+
+ROOT = Path(__file__).parents[3]
+FOREIGN = ROOT / "tests" / "foreign" / "google"
+TRANSPORTS = ("grpc", "rest")
+NUMBERS = itertools.count(1)
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(running: Running, tmp_path: Path) -> Run:
+    """Runs a program that knows nothing of the emulator, in a project of its own; its output."""
+
+    def program(*command: str) -> str:
+        keep = {word: os.environ[word] for word in ("PATH", "HOME", "CLOUDML_TESTS") if word in os.environ}
+        project = f"foreign-{os.getpid()}-{next(NUMBERS)}"
+        environment = {**keep, "TMPDIR": str(tmp_path), **running.environment, "GOOGLE_CLOUD_PROJECT": project}
+        environment = {name: text for name, text in environment.items() if not name.startswith("CLOUDML_VERTEX")}
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert not running.network.refused, running.network.refused
+        return done.stdout
+
+    return program
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_train_register_deploy_predict_and_delete(run: Run, transport: str) -> None:
+    nonce = uuid.uuid4().hex
+    image = "us-central1-docker.pkg.dev/acme/ml/cloudml-serve:1"
+    script = str(FOREIGN / "train_and_serve.py")
+    assert f"said {nonce}" in run(sys.executable, "-W", "ignore", script, f"b-{nonce[:12]}", image, nonce, transport)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_refusals_are_google_s_own_exceptions(run: Run, transport: str) -> None:
+    script = str(FOREIGN / "refusals.py")
+    assert "refused" in run(sys.executable, "-W", "ignore", script, f"b-{uuid.uuid4().hex[:12]}", transport)
+
+
+def test_nothing_in_the_scripts_knows_of_an_emulator() -> None:
+    for script in FOREIGN.glob("*.py"):
+        text = script.read_text()
+        assert not [
+            word for word in ("cloudml", "endpoint_url", "api_endpoint", "127.0.0.1", "localhost") if word in text
+        ]
+
+
+def test_the_unchanged_quickstart(tmp_path: Path) -> None:
+    """By one line, as in CI: trained, gated, served, nothing left to do, no drift, gone."""
+    folder = tmp_path / "quickstart"
+    shutil.copytree(ROOT / "examples" / "quickstart", folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    subprocess.run([sys.executable, "data.py"], cwd=folder, check=True, timeout=120)
+    steps = (
+        "cloudml apply -p vertex",
+        "cloudml predict tumor-api -p vertex -d @data/typical.json > answer.json",
+        "cloudml plan -p vertex --detailed-exitcode",
+        "cloudml monitors run tumor-api -p vertex --fail-on drift",
+        "cloudml destroy -p vertex --all -y",
+        "cloudml emulate log",
+    )
+    command = [sys.executable, "-m", "cloudml", "emulate", "vertex", "--", "sh", "-ec", "\n".join(steps)]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert "OK: no drift in 30 features (150 rows)" in done.stdout
+    assert (folder / "answer.json").read_text().count("1") > 10
