@@ -134,6 +134,7 @@ def test_every_route_has_its_evidence(emulated: Emulated) -> None:
     assert len(served) > 45
     assert served <= set(known)
     beyond = {
+        "LIST workspaces",
         "POST oauth2/v2.0/token",
         "GET discovery",
         "GET mfeOperationsStatus",

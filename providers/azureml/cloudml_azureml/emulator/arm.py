@@ -12,10 +12,13 @@ from cloudml_azureml.emulator import schemas
 from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request, invalid
 from cloudml_azureml.emulator.operations import Operation, Operations, headers
 from cloudml_azureml.emulator.signin import ARM, ML, Directory
-from cloudml_azureml.emulator.store import PROVIDER, Resource, Store, Workspace
+from cloudml_azureml.emulator.store import GROUP, PROVIDER, WORKSPACES, Resource, Store, Workspace, describe
 
 WORKSPACE = re.compile(
     rf"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/{PROVIDER}/workspaces/([^/]+)(?:/(.*))?", re.IGNORECASE
+)
+COLLECTION = re.compile(
+    rf"/subscriptions/([^/]+)(?:/resourceGroups/([^/]+))?/providers/{PROVIDER}/workspaces/?", re.IGNORECASE
 )
 OPERATION = re.compile(
     rf"/subscriptions/([^/]+)/providers/{PROVIDER}/locations/[^/]+/(mfeOperation(?:sStatus|Results))/([^/]+)",
@@ -122,6 +125,9 @@ class Front:
         self._operations.settle()
         if found := OPERATION.fullmatch(request.path):
             return self._operation(found[2], found[3], version)
+        if found := COLLECTION.fullmatch(request.path):
+            all = [self._store.workspace(found[1], found[2] or GROUP, name) for name in WORKSPACES]
+            return Answer(200, {"value": [describe(each) for each in all]})
         found = WORKSPACE.fullmatch(request.path)
         if not found:
             raise Refused(404, "InvalidResourceType", f"The resource type could not be found for '{request.path}'.")

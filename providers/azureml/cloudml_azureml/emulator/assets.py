@@ -188,8 +188,10 @@ def _listed(call: Call, kind: str, found: list[Resource]) -> Answer:
     ordered = sorted(found, key=lambda each: each.created, reverse=True)
     if call.query.get("$orderBy", "").lower().endswith("asc"):
         ordered.reverse()
-    top = int(call.query.get("$top") or 0)
-    return Answer(200, {"value": [call.seen(kind, each) for each in ordered[: top or None]]})
+    top = call.query.get("$top", "")
+    if top and not top.isdecimal():
+        raise invalid(f"$top: '{top}' is not a number")
+    return Answer(200, {"value": [call.seen(kind, each) for each in ordered[: int(top or 0) or None]]})
 
 
 def resolved(workspace: Workspace, identity: str, kind: str) -> Resource:

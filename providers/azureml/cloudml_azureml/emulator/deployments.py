@@ -9,6 +9,7 @@ from cloudml.emulation.faults import Faults, Trouble
 from cloudml_azureml.emulator.answers import FRONTEND, Answer, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.assets import resolved
+from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.endpoints import idle, named
 from cloudml_azureml.emulator.operations import Operations
 from cloudml_azureml.emulator.serving import Serving
@@ -68,6 +69,13 @@ class Deployments:
         properties = body["properties"]
         if not 1 <= body["sku"]["capacity"] <= MOST_INSTANCES:
             raise invalid(f"sku.capacity: must be between 1 and {MOST_INSTANCES}")
+        settings = properties["requestSettings"]
+        if not 0 < seconds(settings["requestTimeout"]) <= LONGEST_TIMEOUT:
+            raise invalid(
+                f"requestSettings.requestTimeout: must be more than 0 and at most {LONGEST_TIMEOUT:g} seconds"
+            )
+        if settings["maxConcurrentRequestsPerInstance"] < 1:
+            raise invalid("requestSettings.maxConcurrentRequestsPerInstance: must be at least 1")
         if not properties.get("environmentId"):
             raise invalid("properties.environmentId: a deployment without an environment (no-code) is not emulated")
         environment = resolved(at, properties["environmentId"], "environments")

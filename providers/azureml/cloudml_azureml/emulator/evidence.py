@@ -31,6 +31,7 @@ _OF = {
         *("PUT environments/versions", "GET environments/versions", "LIST environments/versions"),
         *("LIST onlineEndpoints", "GET onlineEndpoints", "PUT onlineEndpoints", "POST onlineEndpoints/listKeys"),
         *("PUT onlineEndpoints/deployments", "GET onlineEndpoints/deployments", "LIST onlineEndpoints/deployments"),
+        "LIST workspaces",
         *("PUT schedules", "GET schedules", "LIST schedules"),
         *("POST onlineEndpoints/regenerateKeys", "POST onlineEndpoints/deployments/getLogs"),
         *("LIST environments", "GET environments", "PUT environments", "LIST jobs"),

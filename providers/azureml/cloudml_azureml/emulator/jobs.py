@@ -59,6 +59,10 @@ class Jobs:
         resolved(workspace, wanted["environmentId"], "environments")
         if wanted.get("codeId"):
             resolved(workspace, wanted["codeId"], "codes")
+        resources, distribution = wanted.get("resources") or {}, wanted.get("distribution") or {}
+        for word, count in (("instanceCount", resources), ("processCountPerInstance", distribution)):
+            if count.get(word, 1) < 1:
+                raise invalid(f"{word}: must be at least 1")
         known = (wanted.get("inputs") or {}, wanted.get("outputs") or {})
         for kind, name in re.findall(r"\$\{\{\s*(inputs|outputs)\.([^}\s]+)\s*\}\}", wanted["command"]):
             if name not in known[kind == "outputs"]:

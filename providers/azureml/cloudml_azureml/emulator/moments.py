@@ -22,6 +22,11 @@ STEPS = {
 
 def check(trigger: Document) -> None:
     """Raises Refused for a trigger that can never be due, or whose zone is not known."""
+    for word in ("startTime", "endTime"):
+        try:
+            _time(trigger, word, None)
+        except ValueError as bad:
+            raise invalid(f"trigger.{word}: '{trigger[word]}' is not a time") from bad
     zone(trigger)
     if trigger["triggerType"] == "Cron":
         _parsed(trigger["expression"])

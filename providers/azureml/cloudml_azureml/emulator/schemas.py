@@ -145,8 +145,10 @@ class _Reading(_Known):
         made: Document = {}
         for name, each in value.items():
             where = f"{place}.{name}".lstrip(".")
-            if properties is None:
-                made[name] = each if not others or each is None else self.value(others, each, where)
+            if properties is None and each is not None:
+                made[name] = self.value(others, each, where) if others else each
+            elif properties is None:
+                continue
             elif name not in properties:
                 self.problems.append(f"{where}: could not find member '{name}' on object")
             elif each is not None and not properties[name].get("readOnly"):

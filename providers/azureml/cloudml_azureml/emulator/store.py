@@ -126,6 +126,33 @@ class Workspace:
             return next((each for key, each in self.resources.items() if tuple(map(str.lower, key)) == wanted), None)
 
 
+def describe(at: Workspace) -> Document:
+    """A workspace as a GET shows it."""
+    group = f"/subscriptions/{at.subscription}/resourceGroups/{at.group}/providers"
+    properties: Document = {
+        "friendlyName": at.name,
+        "description": "",
+        "storageAccount": f"{group}/Microsoft.Storage/storageAccounts/{ACCOUNT}",
+        "keyVault": f"{group}/Microsoft.Keyvault/vaults/cloudml",
+        "applicationInsights": f"{group}/Microsoft.insights/components/cloudml",
+        "hbiWorkspace": False,
+        "provisioningState": "Succeeded",
+        "workspaceId": at.guid,
+        "discoveryUrl": f"https://{REGION}.api.azureml.ms/discovery",
+        "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{at.id}",
+        "publicNetworkAccess": "Enabled",
+        "storageHnsEnabled": False,
+        "v1LegacyMode": False,
+        "tenantId": at.tenant,
+    }
+    people = {"createdAt": at.created, "createdBy": "cloudml", "createdByType": "Application"}
+    people |= {"lastModifiedAt": at.created, "lastModifiedBy": "cloudml", "lastModifiedByType": "Application"}
+    head: Document = {"id": at.id, "name": at.name, "type": f"{PROVIDER}/workspaces", "location": REGION}
+    head |= {"tags": at.tags, "etag": None, "kind": "Default", "sku": {"name": "Basic", "tier": "Basic"}}
+    identity = {"type": "SystemAssigned", "principalId": at.guid, "tenantId": at.tenant}
+    return {**head, "identity": identity, "properties": properties, "systemData": people}
+
+
 class Store:
     """All subscriptions."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from typing import Any
 from cloudml_azureml.emulator.answers import Answer, Request
 
 LARGEST = 100 * 1024 * 1024  # bytes of one body; blobs do not come this way
+
+TOO_LARGE = Answer(413, {"error": {"code": "RequestEntityTooLarge", "message": "The body is too large."}})
+MALFORMED = Answer(400, {"error": {"code": "BadRequest", "message": "The body's length is not a number."}})
 
 Respond = Callable[[Request], Answer | None]
 
@@ -58,7 +62,9 @@ class _Listening(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nobody's error; what is left is a defect, and its thread says so."""
+        """A client that went away is nobody's error; anything else is a defect of ours, and is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     def hang_up(self) -> None:
         for connection in tuple(self._open):
@@ -77,10 +83,8 @@ class _Connection(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             body = self._body()
-            if body is None:
-                self._send(
-                    Answer(413, {"error": {"code": "RequestEntityTooLarge", "message": "The body is too large."}})
-                )
+            if isinstance(body, Answer):
+                self._send(body)
                 self.close_connection = True
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -92,17 +96,21 @@ class _Connection(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    def _body(self) -> bytes | None:
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            return self._chunks()
-        length = int(self.headers.get("Content-Length") or 0)
-        return self.rfile.read(length) if length <= LARGEST else None
+    def _body(self) -> bytes | Answer:
+        """The body, or what to say to a request that has none of a kind that can be read."""
+        try:
+            if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+                return self._chunks()
+            length = int(self.headers.get("Content-Length") or 0)
+            return self.rfile.read(length) if 0 <= length <= LARGEST else TOO_LARGE
+        except ValueError:
+            return MALFORMED
 
-    def _chunks(self) -> bytes | None:
+    def _chunks(self) -> bytes | Answer:
         body = b""
         while size := int(self.rfile.readline(1024).split(b";")[0], 16):
-            if len(body) + size > LARGEST:
-                return None
+            if size < 0 or len(body) + size > LARGEST:
+                return TOO_LARGE
             body += self.rfile.read(size)
             self.rfile.readline(3)
         while self.rfile.readline(1024) not in (b"\r\n", b"\n", b""):

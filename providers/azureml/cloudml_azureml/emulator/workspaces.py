@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudml_azureml.emulator.answers import Answer, Document, missing, user_error
+from cloudml_azureml.emulator.answers import Answer, Document, invalid, missing, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.places import ARTIFACTS, BLOBS, container
 from cloudml_azureml.emulator.storage import Storage
-from cloudml_azureml.emulator.store import ACCOUNT, PROVIDER, REGION, WORKSPACES, Workspace
+from cloudml_azureml.emulator.store import ACCOUNT, PROVIDER, REGION, WORKSPACES, Workspace, describe
 
 HOURS = 1.0  # how long a signature lasts unless the client says
 # Clusters that are there from the beginning: name, size, whether its machines can be taken away, most nodes.
@@ -42,30 +42,7 @@ class Workspaces:
             self._made.add(workspace.guid)
 
     def show(self, call: Call) -> Answer:
-        at = call.workspace
-        group = f"/subscriptions/{at.subscription}/resourceGroups/{at.group}/providers"
-        properties: Document = {
-            "friendlyName": at.name,
-            "description": "",
-            "storageAccount": f"{group}/Microsoft.Storage/storageAccounts/{ACCOUNT}",
-            "keyVault": f"{group}/Microsoft.Keyvault/vaults/cloudml",
-            "applicationInsights": f"{group}/Microsoft.insights/components/cloudml",
-            "hbiWorkspace": False,
-            "provisioningState": "Succeeded",
-            "workspaceId": at.guid,
-            "discoveryUrl": f"https://{REGION}.api.azureml.ms/discovery",
-            "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{at.id}",
-            "publicNetworkAccess": "Enabled",
-            "storageHnsEnabled": False,
-            "v1LegacyMode": False,
-            "tenantId": at.tenant,
-        }
-        people = {"createdAt": at.created, "createdBy": "cloudml", "createdByType": "Application"}
-        people |= {"lastModifiedAt": at.created, "lastModifiedBy": "cloudml", "lastModifiedByType": "Application"}
-        head: Document = {"id": at.id, "name": at.name, "type": f"{PROVIDER}/workspaces", "location": REGION}
-        head |= {"tags": at.tags, "etag": None, "kind": "Default", "sku": {"name": "Basic", "tier": "Basic"}}
-        identity = {"type": "SystemAssigned", "principalId": at.guid, "tenantId": at.tenant}
-        return Answer(200, {**head, "identity": identity, "properties": properties, "systemData": people})
+        return Answer(200, describe(call.workspace))
 
     def datastores(self, call: Call) -> Answer:
         names = (BLOBS,) if call.query.get("isDefault", "").lower() == "true" else (BLOBS, ARTIFACTS)
@@ -104,7 +81,9 @@ class Workspaces:
         self._datastore(call.workspace, name)
         if self._kind(call.workspace, name) == "AccountKey" or not wanted.get("expirableSecret"):
             return Answer(200, {"secretsType": "AccountKey", "key": self._storage.key})
-        hours = float(wanted.get("expireAfterHours") or HOURS)
+        hours = wanted.get("expireAfterHours") or HOURS
+        if not isinstance(hours, int | float) or hours <= 0:
+            raise invalid(f"expireAfterHours: '{hours}' is not a number of hours")
         signed = self._storage.signature(container(call.workspace, name), hours=hours)
         return Answer(200, {"secretsType": "Sas", "sasToken": signed})
 
