@@ -1,59 +1,66 @@
-"""An emulated cloud's containers on a real engine: the image itself, its network, and its end.
-
-CLOUDML_BASE_IMAGE names an image of the engine that has ``sh`` and ``python3``.
-"""
+"""An emulated cloud's containers on a real engine: the image itself, its network, and its end."""
 
 from __future__ import annotations
 
 import fcntl
-import os
+import json
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import DEADLINE, until
 
 from cloudml.emulation import Cloud, Container, Emulator, Ran, Route, Site, running
 from cloudml.emulation.dockers import DockerContainers
 from cloudml.errors import AlreadyExists, NotFound
+from cloudml.images import Built
 
-BASE = os.environ.get("CLOUDML_BASE_IMAGE", "cloudml-base:bookworm")
-IMAGE = "vendor.example/framework:1"
-DEADLINE = 60.0  # seconds
-
-
-def until(look: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not look():
-        assert time.monotonic() < deadline, f"still not so after {DEADLINE:g} s: {what}"
-        time.sleep(0.05)
+IMAGE, UNIVERSAL = "vendor.example/framework:1", "registry.example/cloudml-serve:1"
 
 
 def ended(containers: DockerContainers, id: str) -> Ran:
-    found: list[Ran] = []
+    """How a container ended, once it has."""
 
-    def look() -> bool:
+    def look() -> Ran | None:
         ran = containers.look(id)
         assert ran, f"there is no container {id}"
-        found[:] = [ran]
-        return not ran.running
+        return None if ran.running else ran
 
-    until(look, f"{id} has ended")
+    found: Ran = until(look)
+    return found
+
+
+def answers(containers: DockerContainers, id: str, path: str = "/", body: bytes | None = None) -> bytes:
+    """What a server answers, once it does."""
+
+    def look() -> list[bytes]:
+        ran = containers.look(id)
+        assert ran
+        assert ran.running, containers.logs(id)
+        host, port = ran.address or ("", 0)
+        request = urllib.request.Request(f"http://{host}:{port}{path}", body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+                return [answer.read()]
+        except (urllib.error.URLError, ConnectionError):
+            return []
+
+    found: list[bytes] = until(look)
     return found[0]
 
 
 @pytest.fixture
-def containers(tmp_path: Path) -> Iterator[DockerContainers]:
+def containers(tmp_path: Path, base: str, plain: Built) -> Iterator[DockerContainers]:
     (tmp_path / "network" / "trust").mkdir(parents=True)
     with (tmp_path / "alive").open("w") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX)
-        made = DockerContainers(tmp_path / "containers", tmp_path / "alive", {IMAGE: BASE})
+        made = DockerContainers(tmp_path / "containers", tmp_path / "alive", {IMAGE: base, UNIVERSAL: plain.name})
         yield made
         made.close()
 
@@ -104,18 +111,26 @@ def test_a_server_is_reached_on_the_loopback(containers: DockerContainers) -> No
     for id in ("one", "two"):  # both listen on the same port, each in a network of its own
         containers.start(Container(id, IMAGE, command, port=8080))
 
-    def answers(id: str) -> bool:
-        ran = containers.look(id)
-        assert ran
-        host, port = ran.address or ("", 0)
-        try:
-            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=10) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, ConnectionError):
-            return False
-
     for id in ("one", "two"):
-        until(lambda id=id: answers(id), f"{id} answers")  # type: ignore[misc]
+        assert b"Directory listing" in answers(containers, id)
+
+
+def test_the_universal_image_listens_where_it_is_told_and_to_this_machine_alone(
+    containers: DockerContainers, model: Path, nonce: str
+) -> None:
+    env, mounts = {"CLOUDML_PORT": "{port}"}, {"/opt/ml/model": model}
+    containers.start(Container("server", UNIVERSAL, env=env, mounts=mounts, read_only=frozenset(mounts), port=8080))
+    said = json.loads(answers(containers, "server", "/invocations", b'{"instances": [[1, 2]]}'))
+    assert said == {"predictions": [f"{nonce} 3"]}
+    ran = containers.look("server")
+    assert ran
+    assert ran.address
+    listening = subprocess.run(
+        ["ss", "-Hltn", f"sport = :{ran.address[1]}"], capture_output=True, text=True, check=True
+    )
+    assert [line.split()[3] for line in listening.stdout.splitlines()] == [f"127.0.0.1:{ran.address[1]}"]
+    containers.stop("server")
+    assert ended(containers, "server").exit_code == 0
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -128,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_job_reaches_the_emulated_cloud(tmp_path: Path) -> None:
+def test_a_job_reaches_the_emulated_cloud(tmp_path: Path, base: str) -> None:
     sites: list[Site] = []
 
     def start(site: Site) -> Cloud:
@@ -143,7 +158,7 @@ def test_a_job_reaches_the_emulated_cloud(tmp_path: Path) -> None:
         return Cloud([Route("api.tiny.example", server.server_port)], {}, close)
 
     line = "import urllib.request as r; print(r.urlopen('https://api.tiny.example/').read().decode())"
-    with running.start([Emulator("tiny", start, dict)], tmp_path, engine="docker", images={IMAGE: BASE}) as emulation:
+    with running.start([Emulator("tiny", start, dict)], tmp_path, engine="docker", images={IMAGE: base}) as emulation:
         containers = emulation.clouds["tiny"].containers
         assert isinstance(containers, DockerContainers)
         command = Container("job", IMAGE, ("python3", "-c", line), env=sites[0].environment(), cwd="/tmp")
@@ -152,7 +167,7 @@ def test_a_job_reaches_the_emulated_cloud(tmp_path: Path) -> None:
         assert containers.logs("job")[0] == b"from the cloud, api.tiny.example\n"
 
 
-def test_containers_go_with_their_owner(tmp_path: Path) -> None:
+def test_containers_go_with_their_owner(tmp_path: Path, base: str) -> None:
     program = f"""
 import fcntl, os
 from pathlib import Path
@@ -163,12 +178,12 @@ folder = Path({str(tmp_path)!r})
 owner = open(folder / "alive", "w")
 fcntl.flock(owner, fcntl.LOCK_EX)
 made = DockerContainers(folder / "containers", folder / "alive")
-made.start(Container("job", {BASE!r}, ("sleep", "600")))
+made.start(Container("job", {base!r}, ("sleep", "600")))
 print(made.look("job").running, flush=True)
 os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.stdout == "True\n", done.stderr
     left = DockerContainers(tmp_path / "containers")
-    until(lambda: left.look("job") is None, "the container is gone")
+    until(lambda: left.look("job") is None)
     left.close()

@@ -60,12 +60,13 @@ class DockerContainers:
             raise AlreadyExists(f"container {container.id!r} exists already")
         options = self._network(container) | self._limits(container)
         port = self._ports.get(container.id, container.port)
+        told = {"CLOUDML_HOST": LOOPBACK} if container.id in self._ports else {}  # else the image listens to anybody
         with daemon.refused():
             made = self._engine.containers.create(
                 self._image(container.image),
                 [with_port(word, port) for word in container.arguments] or None,
                 entrypoint=[with_port(word, port) for word in container.command] or None,
-                environment={name: with_port(value, port) for name, value in container.env.items()},
+                environment=told | {name: with_port(value, port) for name, value in container.env.items()},
                 working_dir=None if container.cwd == "/" else container.cwd,
                 hostname=container.host_name,
                 extra_hosts=dict.fromkeys(container.peers, LOOPBACK),
