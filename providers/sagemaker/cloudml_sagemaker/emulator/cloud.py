@@ -13,10 +13,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudml.emulation import Cloud, Route, Site
 from cloudml.errors import CloudmlError
-from cloudml_sagemaker.emulator import configs, endpoints, executions, jobs, models, monitors, packages, tags
+from cloudml_sagemaker.emulator import configs, endpoints, executions, jobs, models, monitors, packages, registry, tags
 from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
 from cloudml_sagemaker.emulator.containers import SECRET
-from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request
+from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request, Streamed
 from cloudml_sagemaker.emulator.invoking import Runtime
 from cloudml_sagemaker.emulator.others import Moto
 from cloudml_sagemaker.emulator.problems import Refused
@@ -64,15 +64,18 @@ class _Running:
         self._control = Control(self.world, OPERATIONS, account)
         self._runtime = Runtime(self.world, account)
         self._moto = Moto(self.world, account)
+        self._registry = registry.Registry(self.world)
         self.world.spawn("aws-ticker", self._tick)
 
-    def _choose(self, request: Request) -> Backend:
+    def _choose(self, request: Request) -> Backend | Streamed:
         if request.host.startswith("127.0.0.1"):  # by endpoint_url: the signature names the service
             return self._by_signature
         if request.host.startswith("api.sagemaker."):
             return self._control
         if request.host.startswith("runtime.sagemaker."):
             return self._runtime
+        if registry.HOST.fullmatch(request.host):
+            return self._registry
         return self._moto
 
     def _by_signature(self, request: Request) -> Answer:

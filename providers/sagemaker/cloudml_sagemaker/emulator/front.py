@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from cloudml_sagemaker.emulator.problems import Lost
 from cloudml_sagemaker.emulator.signing import Signer, signer
 
 LOOPBACK = "127.0.0.1"
+PIECE = 1 << 18  # bytes that are passed on at once
+HOP_BY_HOP = ("connection", "expect", "proxy-connection", "keep-alive")
 IDLE = 60.0  # seconds after which an idle connection is closed
 
 
@@ -55,10 +57,21 @@ class Answer:
 Backend = Callable[[Request], Answer]
 
 
+@runtime_checkable
+class Streamed(Protocol):
+    """A backend that is another server: requests are passed on without being held in memory."""
+
+    def open(self, request: Request) -> Answer | socket.socket:
+        """A connection to it; or the answer, if the request is not passed on."""
+
+    def pushed(self, request: Request, manifest: bytes) -> None:
+        """What was put under an address with ``/manifests/`` in it, after it was taken."""
+
+
 class Front:
     """A server on a free port of the loopback, until `close`."""
 
-    def __init__(self, choose: Callable[[Request], Backend]) -> None:
+    def __init__(self, choose: Callable[[Request], Backend | Streamed]) -> None:
         handler = type("Handler", (_Handler,), {"choose": staticmethod(choose)})
         self._server = _Server((LOOPBACK, 0), handler)
         self.port: int = self._server.server_address[1]
@@ -106,21 +119,27 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = IDLE
-    choose: Callable[[Request], Backend]
+    choose: Callable[[Request], Backend | Streamed]
 
     def log_message(self, *_: Any) -> None:
         """Requests are recorded by the backends."""
 
     def _serve(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        names = {name.lower() for name in self.headers}
+        headers = {name: ", ".join(self.headers.get_all(name, ())) for name in names}
         target = self.path
         host = headers.get("host", "")
         if "://" in target:  # absolute form, as to a proxy
             host, slash, rest = target.partition("://")[2].partition("/")
             target = slash + rest or "/"
-        request = Request(self.command, host.lower(), target, headers, self._body(headers))
+        request = Request(self.command, host.lower(), target, headers)
+        backend = self.choose(request)
+        if isinstance(backend, Streamed):
+            self._pass_on(request, backend)
+            return
+        request = replace(request, body=b"".join(self._body(headers)))
         try:
-            self._send(self.choose(request)(request))
+            self._send(backend(request))
         except Lost:
             self.close_connection = True
             with suppress(OSError):
@@ -128,16 +147,45 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = _serve
 
-    def _body(self, headers: Mapping[str, str]) -> bytes:
+    def _body(self, headers: Mapping[str, str]) -> Iterator[bytes]:
         if "chunked" not in headers.get("transfer-encoding", ""):
-            return self.rfile.read(int(headers.get("content-length") or 0))
-        parts = []
+            left = int(headers.get("content-length") or 0)
+            while left and (part := self.rfile.read(min(left, PIECE))):
+                left -= len(part)
+                yield part
+            return
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size))
+            yield self.rfile.read(size)
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
-        return b"".join(parts)
+
+    def _pass_on(self, request: Request, backend: Streamed) -> None:
+        """The request to another server, and its answer back; the connection ends with it."""
+        self.close_connection = True
+        found = backend.open(request)
+        if isinstance(found, Answer):
+            for _ in self._body(request.headers):
+                pass
+            self._send(found)
+            return
+        chunked = "chunked" in request.headers.get("transfer-encoding", "")
+        kept: list[bytes] = []
+        manifest = request.method == "PUT" and "/manifests/" in request.path
+        with found:
+            lines = [f"{request.method} {request.target} HTTP/1.1", "connection: close"]
+            lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in HOP_BY_HOP]
+            found.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            for part in self._body(request.headers):
+                found.sendall(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                kept += [part] * manifest
+            found.sendall(b"0\r\n\r\n" if chunked else b"")
+            answer = found.recv(PIECE)
+            if manifest and answer.split(b" ", 2)[1:2] == [b"201"]:
+                backend.pushed(request, b"".join(kept))
+            while answer:
+                self.wfile.write(answer)
+                answer = found.recv(PIECE)
 
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
