@@ -231,7 +231,16 @@ def test_a_long_request_goes_in_pieces_between_which_short_ones_have_their_turn(
     assert order == ["short"] * 3 + ["long"]
     assert answers == [list(range(5000))]
     assert max(calls.batches) <= 1024
-    assert calls.batcher._waiting == 0
+    assert [line.waiting for line in calls.batcher._lines.values()] == [0, 0]
+
+
+def test_many_rows_that_wait_refuse_no_short_request() -> None:
+    calls = Calls()
+    calls.batcher._lines[False].went(0, 100.0)  # single rows were slow of late, for others had the machine
+    calls.batcher._lines[False].rows = 1.0
+    found: list[Any] = []
+    calls.batcher.add(Work([[1]] * 8000, False, "predict", found.append))
+    assert calls.send([[7]]) == [[7]]
 
 
 def test_a_long_request_that_is_wrong_names_the_row_of_the_whole() -> None:
@@ -241,7 +250,7 @@ def test_a_long_request_that_is_wrong_names_the_row_of_the_whole() -> None:
     calls.batcher = Batcher(calls, model, Metrics())  # type: ignore[arg-type]
     (found,) = calls.send([[1.0]] * 2999 + [["x"]])
     assert found.message == "row 3000: feature 1 must be a number, not 'x'"
-    assert calls.batcher._waiting == 0
+    assert [line.waiting for line in calls.batcher._lines.values()] == [0, 0]
     assert calls.send([[1.0]] * 3000) == [[1.0] * 3000]
 
 

@@ -68,6 +68,7 @@ def test_tensors_as_bytes_both_ways(server: Served) -> None:
         ({**tensor(12), "outputs": 5}, b"x" * 12, "'outputs' must be a list of objects"),
         ({"instances": [[1]]}, b"", "this route takes 'inputs'"),
     ],
+    ids=["short", "negative", "shape", "size", "rest", "text", "output", "outputs", "no-tensor"],
 )
 def test_wrong_bytes_are_400(server: Served, head: dict[str, Any], behind: bytes, says: str) -> None:
     body, headers = binary(head, behind)
@@ -119,6 +120,7 @@ def test_a_compressed_body(server: Served, encoding: str, pack: Any) -> None:
         ("gzip", gzip.compress(b" " * (7 << 20)), 413),
         ("br", b"[[1,2,3]]", 415),
     ],
+    ids=["not-gzip", "cut", "followed", "long", "unknown"],
 )
 def test_a_body_that_cannot_be_unpacked(server: Served, encoding: str, body: bytes, expected: int) -> None:
     assert server.call("POST", "/invocations", body, {"content-encoding": encoding})[0] == expected

@@ -57,6 +57,25 @@ class Work:
             self.found += outcome
 
 
+@dataclass(slots=True)
+class Line:
+    """What waits of one kind, and how fast such batches went: each counts less than the next."""
+
+    waiting: int = 0  # rows
+    seconds: float = 0.0
+    rows: float = 0.0
+
+    def went(self, rows: int, seconds: float) -> None:
+        self.waiting -= rows
+        self.seconds = 0.8 * self.seconds + seconds
+        self.rows = 0.8 * self.rows + rows
+
+    @property
+    def pace(self) -> float:
+        """Seconds for one row; 0 while nothing is known."""
+        return self.seconds / self.rows if self.rows else 0.0
+
+
 class Batcher:
     """Collects work and predicts; all but the worker's part runs on the loop's thread."""
 
@@ -69,8 +88,7 @@ class Batcher:
         self._turn_of_long = False
         self._scheduled = False
         self._average = 2 * FAST  # the first batch of an unknown model goes to the thread
-        self._waiting = 0  # rows
-        self._recent = (0.0, 0.0)  # seconds and rows of the last batches, each counting less than the next
+        self._lines = {False: Line(), True: Line()}  # of short requests, and of long ones: neither refuses the other
         self._tasks: queue.SimpleQueue[list[Work]] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
 
@@ -85,22 +103,15 @@ class Batcher:
 
     def add(self, work: Work) -> None:
         """Raises Refused, 503, when what waits already would make it wait too long."""
-        if self._overloaded(len(work.rows)):
-            raise Refused(f"{self._waiting} rows are waiting already; try again later", 503)
-        self._waiting += len(work.rows)
-        if len(work.rows) > SHORT:
-            self._long.append(work)
-        else:
-            self._queue.append(work)
+        long = len(work.rows) > SHORT
+        line = self._lines[long]
+        if _overloaded(line, len(work.rows)):
+            raise Refused(f"{line.waiting} rows are waiting already; try again later", 503)
+        line.waiting += len(work.rows)
+        (self._long if long else self._queue).append(work)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
-
-    def _overloaded(self, more: int) -> bool:
-        seconds, rows = self._recent
-        if self._waiting and self._waiting + more > MOST_WAITING:
-            return True
-        return self._waiting >= FEW_WAITING and rows > 0 and self._waiting * seconds / rows > LONGEST_WAIT
 
     def _flush(self) -> None:
         self._turn_of_long = bool(self._long) and (self._turn_of_long or not self._queue)
@@ -137,15 +148,14 @@ class Batcher:
         return batch, rows
 
     def _piece(self) -> int:
-        seconds, rows = self._recent
-        fitting = int(PIECE_TIME * rows / seconds) if seconds > 0 else SHORT
+        pace = self._lines[True].pace
+        fitting = int(PIECE_TIME / pace) if pace > 0 else SHORT
         return max(LEAST_PIECE, min(fitting, MOST_INLINE))
 
     def _finish(self, batch: list[Work], results: list[Outcome], seconds: float) -> None:
         rows = sum(len(work.rows) for work in batch)
-        self._waiting -= rows
+        self._lines[self._turn_of_long].went(rows, seconds)
         self._average = 0.8 * self._average + 0.2 * seconds
-        self._recent = 0.8 * self._recent[0] + seconds, 0.8 * self._recent[1] + rows
         for work, result in zip(batch, results, strict=True):
             work.done(result)
         if self._turn_of_long:
@@ -160,7 +170,7 @@ class Batcher:
         """Give the long request its answer when it is complete, or when a piece of it failed."""
         work = self._long[0]
         if isinstance(outcome, Refused):
-            self._waiting -= len(work.rows) - work.begun
+            self._lines[True].waiting -= len(work.rows) - work.begun
             self._long.popleft()
             work.done(_in_all(self._model, work, outcome))
         elif work.begun == len(work.rows):
@@ -173,6 +183,12 @@ class Batcher:
             watch = Stopwatch()
             results = outcomes(self._model, batch)
             self._loop.call_soon_threadsafe(self._finish, batch, results, watch.seconds())
+
+
+def _overloaded(line: Line, more: int) -> bool:
+    if line.waiting and line.waiting + more > MOST_WAITING:
+        return True
+    return line.waiting >= FEW_WAITING and line.waiting * line.pace > LONGEST_WAIT
 
 
 def outcomes(model: LoadedModel, batch: list[Work]) -> list[Outcome]:
