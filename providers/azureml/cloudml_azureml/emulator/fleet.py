@@ -170,7 +170,7 @@ class Fleet:
             self._image,
             ("python", server, "{port}") if scripted else (),
             env={**self._site.environment(), "PORT": "{port}", **self._variables, **environment},
-            cwd=ROOT if scripted else "/",
+            cwd=self._variables.get("AZUREML_SOURCE_DIRECTORY", "/"),
             mounts=mounts,
             read_only=frozenset(mounts),
             port=self._port,

@@ -53,6 +53,8 @@ class Nodes:
         cluster = str(self._properties.get("computeId") or "").rpartition("/")[2].lower()
         self.spot = settings.get("jobTier") == "Spot" or CLUSTERS.get(cluster, ("", "", 0))[1] == "LowPriority"
         self._master_port = str(_free_port())
+        # Processes without boxes have no names, and need none: they share this machine's loopback.
+        self._named = self._nodes * self._per_node > 1 and getattr(site.containers, "note", None) is None
 
     # Before.
 
@@ -123,7 +125,7 @@ class Nodes:
         image = environment.properties.get("image") or ""
         command = REFERENCE.sub(lambda found: self._values[f"{found[1]}.{found[2]}"], self._properties["command"])
         processes = self._nodes * self._per_node
-        names = tuple(f"node-{rank}" for rank in range(processes)) if processes > 1 else ()
+        names = tuple(f"node-{rank}" for rank in range(processes)) if self._named else ()
         self._ids = [f"{self._folder.name}-{attempt}-{rank}" for rank in range(processes)]
         for rank, id in enumerate(self._ids):
             work = self._folder / f"wd-{attempt}-{rank}"
@@ -167,7 +169,7 @@ class Nodes:
 
     def _distribution(self, rank: int) -> dict[str, str]:
         node, local = divmod(rank, self._per_node)
-        size, master = self._nodes * self._per_node, "node-0" if self._nodes * self._per_node > 1 else "127.0.0.1"
+        size, master = self._nodes * self._per_node, "node-0" if self._named else "127.0.0.1"
         made = {"MASTER_ADDR": master, "MASTER_PORT": self._master_port, "NODE_RANK": str(node)}
         made |= {"AZ_BATCHAI_JOB_MASTER_NODE_IP": master}
         if self._kind == "Mpi":
