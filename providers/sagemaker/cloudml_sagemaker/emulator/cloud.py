@@ -15,14 +15,14 @@ from cloudml.emulation import Cloud, Route, Site
 from cloudml.errors import CloudmlError
 from cloudml_sagemaker.emulator import configs, endpoints, executions, jobs, models, monitors, packages, registry, tags
 from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
+from cloudml_sagemaker.emulator.callers import account
 from cloudml_sagemaker.emulator.containers import SECRET
 from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request, Streamed
 from cloudml_sagemaker.emulator.invoking import Runtime
 from cloudml_sagemaker.emulator.others import Moto
-from cloudml_sagemaker.emulator.problems import Refused
 from cloudml_sagemaker.emulator.recording import Recorder
 from cloudml_sagemaker.emulator.services import Services
-from cloudml_sagemaker.emulator.signing import access_key, account_in
+from cloudml_sagemaker.emulator.signing import access_key
 from cloudml_sagemaker.emulator.wire import Control
 
 OPERATIONS = {
@@ -159,24 +159,3 @@ class _Running:
         for path in [*self.world.site.folder.iterdir()]:
             if path.name != "containers":
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def account(request: Request) -> str:
-    """Whose request it is. Raises Refused, as AWS does, for one that is not signed, or by nobody that is known."""
-    signer = request.signer
-    if signer is None:
-        raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
-    found = account_in(signer.key)
-    if found:
-        return found
-    from moto.iam.models import get_account_id_from
-    from moto.sts.models import sts_backends
-
-    known: str = get_account_id_from(signer.key)
-    for number, regions in [*sts_backends.items()]:
-        for backend in regions.values():
-            if backend.get_assumed_role_from_access_key(signer.key):
-                return str(number)
-    if known == "123456789012":
-        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
-    return known

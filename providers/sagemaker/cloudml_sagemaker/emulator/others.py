@@ -11,9 +11,9 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_to_bytes
 
 from cloudml.emulation.faults import Trouble
 from cloudml_sagemaker.emulator import operations
@@ -22,7 +22,14 @@ from cloudml_sagemaker.emulator.front import Answer, Request
 from cloudml_sagemaker.emulator.problems import DEFECTS, Lost, Refused
 from cloudml_sagemaker.emulator.services import MARK
 
-ACCOUNT = "x-moto-account-id"
+# What AWS's services call the same refusal.
+CODES = {
+    ("s3", "UnrecognizedClientException"): "InvalidAccessKeyId",
+    ("s3", "ExpiredTokenException"): "ExpiredToken",
+    ("xml", "UnrecognizedClientException"): "InvalidClientTokenId",
+    ("xml", "ExpiredTokenException"): "ExpiredToken",
+    ("xml", "MissingAuthenticationTokenException"): "MissingAuthenticationToken",
+}
 HANDLERS: dict[str, list[tuple[re.Pattern[str], Callable[..., Any]]]] = {}
 
 
@@ -147,8 +154,6 @@ def _as_moto(request: Request, host: str, account: str | None) -> Any:
 
 def _decoded(path: str) -> str:
     """A path as WSGI has it: its bytes, each as one character."""
-    from urllib.parse import unquote_to_bytes
-
     return unquote_to_bytes(path).decode("latin-1")
 
 
@@ -179,7 +184,8 @@ def _unsupported(called: operations.Called) -> Refused:
 def refusal(called: operations.Called, refused: Refused) -> Answer:
     """An error in the form that clients of the service read."""
     id = str(uuid.uuid4())
-    code, message = refused.code, refused.message
+    form = "s3" if called.service == "s3" else called.protocol
+    code, message = CODES.get((form, refused.code), refused.code), refused.message
     if called.protocol == "json":
         body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
         headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": id, "x-amzn-ErrorType": code}
@@ -195,8 +201,3 @@ def refusal(called: operations.Called, refused: Refused) -> Answer:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def form(request: Request) -> Mapping[str, str]:
-    """The members of a query-protocol request."""
-    return {name: values[0] for name, values in parse_qs(request.body.decode(errors="replace")).items()}

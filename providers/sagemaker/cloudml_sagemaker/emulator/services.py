@@ -58,7 +58,7 @@ class Bucket:
     """S3 as one account sees it."""
 
     def __init__(self, services: Services, account: str, region: str) -> None:
-        self._s3 = services.client("s3", account, region)
+        self._s3, self._region = services.client("s3", account, region), region
 
     def list(self, uri: str) -> list[Mapping[str, Any]]:
         """The objects under a prefix, by key. Raises LookupError if there is no such bucket."""
@@ -69,6 +69,14 @@ class Bucket:
         except ClientError as error:
             raise _translated(error, uri) from error
         return sorted(found, key=lambda each: str(each["Key"]))
+
+    def elsewhere(self, uri: str) -> str | None:
+        """The region of the bucket, if it is another than this one."""
+        try:
+            found = self._s3.get_bucket_location(Bucket=split(uri)[0])["LocationConstraint"] or "us-east-1"
+        except ClientError as error:
+            raise _translated(error, uri) from error
+        return found if found != self._region else None
 
     def fetch(self, uri: str, folder: Path, keys: Sequence[str]) -> None:
         """Copies objects below ``uri`` into a folder, under the names that they have after the prefix."""

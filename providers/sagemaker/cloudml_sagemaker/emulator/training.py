@@ -244,6 +244,7 @@ class _Attempt:
         uri = source["S3Uri"]
         folder.mkdir()
         try:
+            self._check_region(uri, "Data download failed")
             keys = [str(each["Key"]) for each in self._bucket.list(uri)]
         except LookupError as error:
             raise Fails(f"ClientError: Data download failed:S3 bucket of {uri} does not exist") from error
@@ -253,6 +254,11 @@ class _Attempt:
         if source.get("S3DataDistributionType") == "ShardedByS3Key":
             keys = keys[host :: len(self._hosts)]
         self._bucket.fetch(uri, folder, keys)
+
+    def _check_region(self, uri: str, what: str) -> None:
+        if region := self._bucket.elsewhere(uri):
+            text = f"PermanentRedirect (301): The bucket is in this region: {region}. Please use this region to retry"
+            raise Fails(f"ClientError: {what}:{text} the request")
 
     def _start(self, host: str) -> None:
         """The container of one host. What streams is fetched beforehand and cannot be written."""
@@ -359,6 +365,7 @@ class _Attempt:
             self._job.enter("Uploading")
         wanted: Sequence[tuple[str, bool]] = [("output/data", True), *([] if failed else [("model", self._job.packed)])]
         try:
+            self._check_region(self._job.output, "Artifact upload failed")
             for name, packed in wanted:
                 self._store(name, packed)
         except (LookupError, PermissionError) as error:

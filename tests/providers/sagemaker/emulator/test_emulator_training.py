@@ -121,6 +121,19 @@ def test_inputs_that_are_not_there(aws: Account, uri: str) -> None:
     assert job["FailureReason"].startswith("ClientError: Data download failed:")
 
 
+def test_a_bucket_in_another_region(aws: Account) -> None:
+    far = f"far-{aws.bucket}"
+    s3 = aws.client("s3", "eu-west-1")
+    s3.create_bucket(Bucket=far, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_object(Bucket=far, Key="data/x", Body=b"x")
+    channel = aws.channel("train", "data/")
+    channel["DataSource"]["S3DataSource"]["S3Uri"] = f"s3://{far}/data/"
+    job = aws.train("far", "pass", InputDataConfig=[channel])
+    assert "The bucket is in this region: eu-west-1" in job["FailureReason"]
+    job = aws.train("far-out", "pass", OutputDataConfig={"S3OutputPath": f"s3://{far}/out"})
+    assert job["FailureReason"].startswith("ClientError: Artifact upload failed:PermanentRedirect")
+
+
 def test_a_folder_instead_of_an_archive(aws: Account) -> None:
     output = {"S3OutputPath": f"s3://{aws.bucket}/out/", "CompressionType": "NONE"}
     job = aws.train("folder", "open('/opt/ml/model/m.txt', 'w').write('m')", OutputDataConfig=output)

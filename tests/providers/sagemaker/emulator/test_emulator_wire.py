@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import time
 from collections.abc import Iterator
@@ -158,6 +159,32 @@ def test_a_role_that_is_assumed_stays_in_its_account(aws: Account) -> None:
     aws.sm.create_model_package_group(ModelPackageGroupName="mine")
     groups = assumed.list_model_package_groups()["ModelPackageGroupSummaryList"]
     assert [each["ModelPackageGroupName"] for each in groups] == ["mine"]
+
+
+def test_a_token_that_has_expired(aws: Account) -> None:
+    from moto.sts.models import sts_backends
+
+    given = aws.client("sts").assume_role(RoleArn=aws.role, RoleSessionName="a-session")["Credentials"]
+    (session,) = [
+        found
+        for backend in sts_backends[aws.id].values()
+        if (found := backend.get_assumed_role_from_access_key(given["AccessKeyId"]))
+    ]
+    session.expiration = datetime.datetime(2020, 1, 1)  # noqa: DTZ001: as moto has it
+    for service, call, code in (
+        ("sagemaker", "list_models", "ExpiredTokenException"),
+        ("sts", "get_caller_identity", "ExpiredToken"),
+        ("s3", "list_buckets", "ExpiredToken"),
+    ):
+        late = aws.client(
+            service,
+            aws_access_key_id=given["AccessKeyId"],
+            aws_secret_access_key=given["SecretAccessKey"],
+            aws_session_token=given["SessionToken"],
+        )
+        with pytest.raises(ClientError) as refused:
+            getattr(late, call)()
+        assert refused.value.response["Error"]["Code"] == code
 
 
 def test_accounts_do_not_see_each_other(aws: Account, running: Any) -> None:
