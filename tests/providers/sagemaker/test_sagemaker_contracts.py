@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,24 @@ from cloudml.specs import TrainingJob
 from cloudml.testing.conformance import (
     CapabilitiesContract,
     EndpointsContract,
-    FaultsContract,
     JobsContract,
-    KillsContract,
     ModelsContract,
     MonitorsContract,
     Rig,
     rig_of,
 )
+from cloudml.testing.conformance.faults import disturbed
+from cloudml.testing.conformance.kills import walked
+from cloudml.testing.conformance.scenarios import SCENARIOS
+from cloudml.waiting import Clock
 from cloudml_sagemaker.plugin import Config, plugin
 
 TRAIN = "open('{model_dir}/model.py', 'w').write('class Model: pass'); print('trained')"
+FASTER = 5.0  # than the wall's: ten seconds of grace, in which a read may be old, are two here
+CLOCK = Clock(lambda: FASTER * time.monotonic(), lambda seconds: time.sleep(seconds / FASTER))
+# Each begins anew for every point that it is killed or disturbed at; those with endpoints are walked in part.
+QUICK = ("job-run", "job-cancelled", "job-deleted-while-running", "model-registered", "alias-moved", "family-deleted")
+SERVING = ("endpoint-replaced", "endpoint-deleted")
 
 
 @pytest.fixture
@@ -36,16 +44,24 @@ def rig(place: Callable[[], Config], tmp_path: Path) -> Rig:
             ("broken", "0", "raise RuntimeError('it does not load')"),
         )
     ]
-    return rig_of(
-        replace(plugin, pace=0.05),
-        place,
-        job=TrainingJob(command=("python", "-c", TRAIN)),
-        failing=TrainingJob(command=("python", "-c", "raise SystemExit(1)")),
-        slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(1)")),
-        models=(models[0], models[1]),
-        broken=models[2],
-        request=b'{"instances": [[1, 2]]}',
+    return quick(
+        rig_of(
+            replace(plugin, pace=0.25),
+            place,
+            job=TrainingJob(command=("python", "-c", TRAIN)),
+            failing=TrainingJob(command=("python", "-c", "raise SystemExit(1)")),
+            slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(1)")),
+            models=(models[0], models[1]),
+            broken=models[2],
+            request=b'{"instances": [[1, 2]]}',
+            timeout=60.0 * FASTER,
+        )
     )
+
+
+def quick(rig: Rig) -> Rig:
+    """The same by a faster clock."""
+    return replace(rig, clock=CLOCK, fresh=lambda: quick(rig.fresh()))
 
 
 class TestJobs(JobsContract):
@@ -68,9 +84,13 @@ class TestCapabilities(CapabilitiesContract):
     pass
 
 
-class TestFaults(FaultsContract):
-    pass
+@pytest.mark.parametrize("name", [*QUICK, *SERVING])
+def test_a_kill_at_any_point_changes_nothing(rig: Rig, name: str) -> None:
+    idle = replace(rig, job=TrainingJob(command="true"))
+    assert walked(idle, SCENARIOS[name]) >= 3
 
 
-class TestKills(KillsContract):
-    pass
+@pytest.mark.parametrize("kind", ["before ", "taken "])
+@pytest.mark.parametrize("name", QUICK)
+def test_a_lost_connection_at_any_call(rig: Rig, name: str, kind: str) -> None:
+    assert disturbed(rig, SCENARIOS[name], kind) >= 1
