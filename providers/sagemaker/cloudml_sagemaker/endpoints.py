@@ -109,8 +109,10 @@ class SageMakerEndpoints:
         models, running = config.facts["models"] if config else {}, found.get("ProductionVariants", ())
         specs_of = {part.name: part.spec for part in parts if part.kind == "model"}
         weights = weights_of(running)
+        failure = self._failure(key, found, phase, parts, want)
+        failed = failure if phase.failed else None
         deployments = [
-            Part("deployment", name, f"{key.name}/{name}", phase, specs_of.get(models.get(name, "")))
+            Part("deployment", name, f"{key.name}/{name}", phase, specs_of.get(models.get(name, "")), failed)
             for name in weights or models
         ]
         return State(
@@ -120,10 +122,10 @@ class SageMakerEndpoints:
             spec=config.spec if config else None,
             id=key.name,
             parts=(*parts, *deployments),
-            failure=self._failure(key, found, phase, parts, want),
+            failure=failure,
             labels=labels,
             facts={
-                "url": f"https://{self._runtime_host()}/endpoints/{key.name}/invocations",
+                "url": f"https://{self._runtime_host()}/endpoints/{key.name}",
                 "traffic": percent(weights),
                 "config": current,
                 "weights": weights,
@@ -145,12 +147,13 @@ class SageMakerEndpoints:
         An update that SageMaker rolled back leaves no other trace than the log of what did not start.
         """
         if phase.failed or phase is Phase.DEGRADED:
-            return Failure(found.get("FailureReason") or self._last_words(key.name) or "SageMaker gave no reason")
+            reason = found.get("FailureReason") or "SageMaker gave no reason"
+            return Failure("\n".join(filter(None, (reason, self._last_words(key.name)))))
         wanted = config_name(key.name, want) if want else None
         made = any(part.kind == "config" and part.name == wanted for part in parts)
         if phase is not Phase.READY or not made or found["EndpointConfigName"] == wanted:
             return None
-        said = found.get("FailureReason") or self._last_words(key.name)
+        said = self._last_words(key.name)
         return Failure(said) if said else None
 
     def _last_words(self, endpoint: str) -> str:

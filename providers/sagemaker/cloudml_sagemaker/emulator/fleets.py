@@ -23,6 +23,7 @@ from cloudml_sagemaker.emulator.services import Bucket, unpack
 from cloudml_sagemaker.emulator.telemetry import ENDPOINTS, LogStream
 
 PORT = 8080
+ADDITIONAL = "/opt/ml/additional-model-data-sources"
 GRACE = 30.0  # seconds between SIGTERM and SIGKILL, the cloud's own
 PING_EVERY, PING_TIMEOUT = 0.05, 2.0
 STARTUP = 480  # seconds for the first answer to /ping, unless the variant says
@@ -60,6 +61,14 @@ class Variant:
     def name(self) -> str:
         return str(self.spec["VariantName"])
 
+    @property
+    def mounts(self) -> dict[str, Path]:
+        """The model, and what else the container is given, by their paths in it."""
+        channels = [each["ChannelName"] for each in self.container.get("AdditionalModelDataSources", ())]
+        return {"/opt/ml/model": self.folder / "model"} | {
+            f"{ADDITIONAL}/{channel}": self.folder / "additional" / channel for channel in channels
+        }
+
     def next(self) -> Instance | None:
         """The instance whose turn it is."""
         instances = [*self.instances]
@@ -94,6 +103,9 @@ class Fleet:
         except Refused as error:
             raise Unhealthy(error.message) from error
         _fetch_model(self.scope, container, folder / "model")
+        for each in container.get("AdditionalModelDataSources", ()):
+            source = {"ModelDataSource": {"S3DataSource": each["S3DataSource"]}}
+            _fetch_model(self.scope, source, folder / "additional" / each["ChannelName"])
         variant = Variant(spec, shadow, folder, container, isolated, weight, wanted)
         self.variants.append(variant)
         for _ in range(wanted):
@@ -115,8 +127,8 @@ class Fleet:
             variant.container["Image"],
             arguments=("serve",),
             env=environment(self.scope, variant.isolated) | own | variant.container.get("Environment", {}),
-            mounts={"/opt/ml/model": variant.folder / "model"},
-            read_only=frozenset(("/opt/ml/model",)),
+            mounts=variant.mounts,
+            read_only=frozenset(variant.mounts),
             port=PORT,
             grace=GRACE,
         )
