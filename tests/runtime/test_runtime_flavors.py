@@ -31,7 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from cloudml.errors import ConfigError
 from cloudml.runtime import flavors
-from cloudml.runtime.batching import Batcher, Work, outcomes
+from cloudml.runtime.batching import FAST, Batcher, Work, outcomes
 from cloudml.runtime.flavors import LoadedModel, Trust, read_signature
 from cloudml.runtime.linear import shortcut
 from cloudml.runtime.manifest import read_manifest
@@ -262,6 +262,19 @@ def test_the_stopwatch_leaves_out_what_others_did_and_counts_a_wait() -> None:
     while time.perf_counter() - began < 0.02:
         pass
     assert watch.seconds() <= time.perf_counter() - began
+
+
+def test_one_slow_batch_among_fast_ones_changes_nothing() -> None:
+    calls = Calls()
+    batcher = calls.batcher
+    for seconds in (0.0001, 0.0001, 5.0, 0.0001):
+        batcher._turn_of_long = False
+        batcher._finish([], [], seconds)
+        assert batcher._average < FAST
+    for _ in range(3):
+        batcher._turn_of_long = False
+        batcher._finish([], [], 5.0)
+    assert batcher._average > FAST
 
 
 def test_a_slow_model_moves_to_the_worker_and_back() -> None:

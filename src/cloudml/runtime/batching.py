@@ -23,6 +23,7 @@ from cloudml.runtime.rows import Refused, strange
 from cloudml.runtime.stopwatch import Stopwatch
 
 FAST = 0.0015  # seconds for one batch, as a moving average: longer would keep other connections waiting
+OUTLIER = 4 * FAST  # what one batch counts at most: a single slow one changes nothing
 MOST_INLINE = 1024  # rows
 MOST_ROWS = 4096  # in one batch
 SHORT = 512  # rows; a request with more waits in a line of its own and is predicted in pieces
@@ -155,7 +156,7 @@ class Batcher:
     def _finish(self, batch: list[Work], results: list[Outcome], seconds: float) -> None:
         rows = sum(len(work.rows) for work in batch)
         self._lines[self._turn_of_long].went(rows, seconds)
-        self._average = 0.8 * self._average + 0.2 * seconds
+        self._average = 0.8 * self._average + 0.2 * min(seconds, OUTLIER)
         for work, result in zip(batch, results, strict=True):
             work.done(result)
         if self._turn_of_long:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from time import perf_counter, thread_time
 
+SHORT_WAIT = 0.015  # seconds: a thread waits as long for the interpreter's lock on a busy machine, whatever it does
+
 
 class Stopwatch:
     """Started when made. The thread's processor time, unless it waited of itself (for a lock, a pool, a socket)."""
@@ -17,9 +19,9 @@ class Stopwatch:
         self._began = perf_counter()
 
     def seconds(self) -> float:
-        """Since the start. A wait counts in full: it would keep the loop just as long."""
+        """Since the start. A long wait of its own counts in full: it would keep the loop just as long."""
         passed, used = perf_counter() - self._began, thread_time() - self._used
-        return used if _waits() == self._waits else passed
+        return used if passed - used < SHORT_WAIT or _waits() == self._waits else passed
 
 
 if sys.platform == "linux":
