@@ -150,6 +150,14 @@ def test_a_command_orders_faults_from_its_own_network(env: dict[str, str]) -> No
     assert json.loads(done.stdout)["faults"][0]["trouble"] == "lose"
 
 
+def test_without_cryptography_it_says_what_to_install(env: dict[str, str]) -> None:
+    line = "import sys; sys.modules['cryptography'] = None; from cloudml.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", line, "emulate", "tiny", "--", "true"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert 'pip install "cloudml-sdk[emulators]"' in done.stderr
+
+
 def test_every_operation_has_its_evidence(env: dict[str, str]) -> None:
     done = emulate(env, "evidence", "tiny", "-o", "json")
     said = {"provider": "tiny", "operation": "GET /", "evidence": "guessed"}

@@ -29,7 +29,7 @@ from cloudml.engines.process import ProcessEngine
 from cloudml.errors import CloudmlError, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from cloudml.emulation.network import Network
+    from cloudml.emulation.network.front import Network
 
 UNIVERSAL = "cloudml-serve"  # what the name of the universal image contains
 ENTRYPOINT = "cloudml-entrypoint"  # its entry point, and what that does; the first argument is the container's /

@@ -23,7 +23,7 @@ from cloudml.emulation.processes import ProcessContainers
 from cloudml.errors import AlreadyExists, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
-    from cloudml.emulation.network import Network
+    from cloudml.emulation.network.front import Network
 
 PREFIX = "cloudml-emulation-"
 ALIVE = "alive"  # in the folder of an emulation: locked as long as its process lives
@@ -204,7 +204,7 @@ class _Start:
 
 def _network() -> type[Network]:
     try:
-        from cloudml.emulation.network import Network
+        from cloudml.emulation.network.front import Network
     except ModuleNotFoundError as error:
         if error.name != "cryptography":
             raise
