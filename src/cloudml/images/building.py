@@ -47,7 +47,7 @@ def build(
     """
     with contextlib.ExitStack() as opened:
         engine = client or opened.enter_context(contextlib.closing(connect()))
-        found = None if again else _present(engine, recipe)
+        found = None if again else _present(engine, recipe, labels or {})
         if found is None:
             _make(engine, recipe, dict(labels or {}), progress)
         with refused():
@@ -57,9 +57,10 @@ def build(
         return Built(recipe.name, str(image.id), int(image.attrs["Size"]), found is None)
 
 
-def _present(engine: DockerClient, recipe: Recipe) -> Any:
+def _present(engine: DockerClient, recipe: Recipe, labels: Mapping[str, str]) -> Any:
+    wanted = [f"{name}={value}" for name, value in {LABEL: recipe.digest, **labels}.items()]
     with refused():
-        same = engine.images.list(filters={"reference": recipe.name, "label": f"{LABEL}={recipe.digest}"})
+        same = engine.images.list(filters={"reference": recipe.name, "label": wanted})
     return next(iter(same), None)
 
 
