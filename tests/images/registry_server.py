@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator
@@ -153,11 +154,21 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """A client that goes away in the middle is nothing to tell of."""
+
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 @contextmanager
-def registry() -> Iterator[tuple[Memory, str]]:
-    """The registry, and its ``host:port``."""
+def registry(context: ssl.SSLContext | None = None) -> Iterator[tuple[Memory, str]]:
+    """The registry, over TLS if a context is given, and its ``host:port``."""
     memory = Memory()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"memory": memory}))
+    server = Server(("127.0.0.1", 0), type("Bound", (Handler,), {"memory": memory}))
+    if context is not None:
+        # the handshake is left to the connection's own thread: one client that hangs up must not end the others
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
