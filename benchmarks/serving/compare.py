@@ -63,6 +63,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", default="", help="these servers, by comma")
     chosen = options.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that the servers end too
     if not shutil.which("wrk"):
         raise SystemExit("wrk is missing (Debian: apt install wrk)")
     with tempfile.TemporaryDirectory(prefix="cloudml-benchmark-") as name:
