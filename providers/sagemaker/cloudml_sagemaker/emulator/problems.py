@@ -43,7 +43,8 @@ def invalid(message: str) -> Refused:
 
 def outside(what: str) -> Refused:
     """What the emulator does not do: a 4xx, so that no client tries again."""
-    return Refused("UnsupportedOperation", f"{what} is outside cloudml's emulator of AWS; see providers/sagemaker/EMULATOR.md.")
+    text = f"{what} is outside cloudml's emulator of AWS; providers/sagemaker/EMULATOR.md says what is in it."
+    return Refused("UnsupportedOperation", text)
 
 
 def limit(what: str, wanted: float) -> Refused:

@@ -26,6 +26,7 @@ from cloudml_sagemaker.emulator.services import Bucket, pack
 from cloudml_sagemaker.emulator.telemetry import TRAINING, LogStream, Metrics
 
 LONGEST_REASON = 1024
+LAZIEST = 0.2  # seconds between two looks at a job that runs for long
 MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading the training image",
@@ -318,7 +319,7 @@ class _Attempt:
             if not cause and (cause := self._cause(ran, began)):
                 for host in running:
                     self._containers.stop(self._id(host))
-            self._world.sleep(self._world.timing.tick)
+            self._world.sleep(min(self._world.timing.tick + (time.monotonic() - began) / 50, LAZIEST))
         return cause if cause != "Failed" else "", ran
 
     def _cause(self, ran: dict[str, Ran], began: float) -> str:

@@ -51,7 +51,8 @@ class Control:
         if name not in self._operations:
             raise outside(name)
         given = _document(request.body)
-        fault = ordered(self._world, name, next((str(given[each]) for each in NAMES if each in given), ""))
+        target = next((str(given[each]) for each in NAMES if each in given), "")
+        fault = ordered(self._world, name, target, _machines(given) or f"{name} requests")
         model = self._model.operation_model(name)
         shapes.check_request(model, given)
         tags.check(given.get("Tags", ()))
@@ -64,7 +65,15 @@ class Control:
         return answer
 
 
-def ordered(world: World, operation: str, target: str) -> Fault | None:
+def _machines(given: Mapping[str, Any]) -> str:
+    """The quota that a request would need."""
+    if kind := (given.get("ResourceConfig") or {}).get("InstanceType"):
+        return f"{kind} for training job usage"
+    variants = given.get("ProductionVariants") or [{}]
+    return f"{variants[0]['InstanceType']} for endpoint usage" if variants[0].get("InstanceType") else ""
+
+
+def ordered(world: World, operation: str, target: str, quota: str = "") -> Fault | None:
     """Meets the faults that are ordered for every kind of call. Raises Refused for those that refuse it."""
     troubles = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.SLOW, Trouble.LOSE, Trouble.QUOTA)
     fault = world.site.faults.take(operation, target, *troubles)
@@ -74,7 +83,7 @@ def ordered(world: World, operation: str, target: str) -> Fault | None:
         case Trouble.UNAVAILABLE:
             raise Refused("ServiceUnavailable", "Service is unavailable", 503)
         case Trouble.QUOTA:
-            raise limit(f"{operation} requests", 1)
+            raise limit(quota or f"{operation} requests", 1)
         case Trouble.SLOW if fault:
             world.sleep(fault.seconds)
     return fault

@@ -75,3 +75,21 @@ def test_a_package_becomes_completed(slow: Account) -> None:
         lambda: slow.sm.describe_model_package(ModelPackageName=arn)["ModelPackageStatus"], ("Completed", "Failed")
     )
     assert seen == ["Pending", "InProgress", "Completed"]
+
+
+def test_a_reset_ends_what_runs_and_forgets_it() -> None:
+    with start([emulator]) as running:
+        account = Account(running)
+        account.model("m", saying("m"))
+        account.config("c", variant("v", "m"))
+        account.endpoint("e", "c")
+        account.sm.create_training_job(**account.job("long", "import time; time.sleep(600)"))
+        eventually(
+            lambda: account.sm.describe_training_job(TrainingJobName="long")["SecondaryStatus"] == "Training",
+            "training",
+        )
+        running.clouds["sagemaker"].cloud.reset()
+        assert not account.sm.list_training_jobs()["TrainingJobSummaries"]
+        assert not account.sm.list_endpoints()["Endpoints"]
+        assert account.train("long", "pass")["TrainingJobStatus"] == "Completed"
+        account.close()
