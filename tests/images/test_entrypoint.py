@@ -117,22 +117,25 @@ def test_signals_are_forwarded(number: signal.Signals, supervised: Callable[...,
 
 
 ORPHAN = (
-    "subprocess.run(['/bin/sh', '-c', 'sleep 0.2 & echo $! > orphan']); Path('ready').touch(); "
-    "[time.sleep(0.05) for _ in range(800) if not Path('end').exists()]"
+    "subprocess.run(['/bin/sh', '-c', '(for i in $(seq 2000); do [ -e go ] && break; sleep 0.02; done) & echo $! > orphan']); "
+    "Path('ready').touch(); [time.sleep(0.05) for _ in range(800) if not Path('end').exists()]; return 0"
 )
 
 
-def reaped(folder: Path, process: subprocess.Popen[str]) -> None:
-    until((folder / "ready").exists)
-    pid = int((folder / "orphan").read_text())
-    until(lambda: not Path(f"/proc/{pid}").exists())
-    (folder / "end").touch()
-    assert process.wait(DEADLINE) == 0
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to whoever asks for them")
-def test_an_orphan_is_reaped(supervised: Callable[..., Any], tmp_path: Path) -> None:
-    reaped(tmp_path, supervised(f"{ORPHAN}; return 0"))
+def test_an_orphan_is_adopted_and_reaped(supervised: Callable[..., Any], tmp_path: Path) -> None:
+    process = supervised(ORPHAN)
+    until((tmp_path / "ready").exists)
+    pid = int((tmp_path / "orphan").read_text())
+    assert parent(pid) == process.pid
+    (tmp_path / "go").touch()
+    until(lambda: not Path(f"/proc/{pid}").exists())
+    (tmp_path / "end").touch()
+    assert process.wait(DEADLINE) == 0
 
 
 def test_the_model_is_found_where_each_platform_puts_it(root: Path) -> None:
