@@ -117,7 +117,8 @@ def test_signals_are_forwarded(number: signal.Signals, supervised: Callable[...,
 
 
 ORPHAN = (
-    "subprocess.run(['/bin/sh', '-c', '(for i in $(seq 2000); do [ -e go ] && break; sleep 0.02; done) & echo $! > orphan']); "
+    "loop = 'for i in $(seq 2000); do [ -e go ] && break; sleep 0.02; done'; "
+    "subprocess.run(['/bin/sh', '-c', '(' + loop + ') & echo $! > orphan']); "
     "Path('ready').touch(); [time.sleep(0.05) for _ in range(800) if not Path('end').exists()]; return 0"
 )
 
