@@ -17,7 +17,7 @@ NAME = "cloudml.pyz"
 MODULES = ("__init__", "bundle", "content", "errors")
 RUNTIME = (
     *("__init__", "__main__", "child", "cluster", "command", "context", "failures", "installing", "job"),
-    *("manifest", "metric_lines", "training"),
+    *("manifest", "metric_lines", "platforms", "training"),
 )
 PARTS = (*(f"{name}.py" for name in MODULES), *(f"runtime/{name}.py" for name in RUNTIME))
 MAIN = "import sys\nfrom cloudml.runtime.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"

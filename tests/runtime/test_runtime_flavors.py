@@ -93,6 +93,7 @@ def test_a_signature_must_fit_the_model(tmp_path: Path) -> None:
         load(folder, (("size", "float"),))
     (tmp_path / "s.json").write_text(json.dumps({"inputs": [{"name": "age", "dtype": "float"}]}))
     assert read_signature(tmp_path / "s.json") == (("age", "float"),)
+    assert read_signature({"inputs": None}) is None, "a version of which nobody said them"
     (tmp_path / "s.json").write_text(json.dumps({"inputs": [{"name": "age", "dtype": "float64"}]}))
     with pytest.raises(ConfigError, match="dtype 'float64'"):
         read_signature(tmp_path / "s.json")

@@ -41,6 +41,10 @@ def present(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None
     endpoint, where = goal.key.name, str(goal.key)
     if want.timeout != TIMEOUT:
         raise Unsupported(f"{where}: SageMaker ends requests after {TIMEOUT} s, always", hint="leave 'timeout' out")
+    for name, scale in _scales(want).items():
+        if scale.min != scale.max:
+            said = f"{where}, deployment {name}: automatic scaling is not rendered yet"
+            raise Unsupported(said, hint=f"set scale.min and scale.max to the same number, {scale.max} at most")
     config, models = config_name(endpoint, want), model_names(endpoint, want)
     for name in (config, *models.values()):
         limits.check_name(name, where)

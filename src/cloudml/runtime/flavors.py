@@ -125,11 +125,13 @@ def _check(given: Path, folder: Path, manifest: Manifest, trust: Trust) -> None:
         )
 
 
-def read_signature(given: Path | Mapping[str, Any]) -> Signature:
-    """``{"inputs": [{"name", "dtype"}]}``, or a file of it, as pairs. Raises ConfigError."""
+def read_signature(given: Path | Mapping[str, Any]) -> Signature | None:
+    """``{"inputs": [{"name", "dtype"}]}``, or a file of it, as pairs; None where nobody said them. ConfigError."""
     where = f"the signature {given}" if isinstance(given, Path) else "the signature"
     try:
         found = json.loads(given.read_text(encoding="utf-8")) if isinstance(given, Path) else given
+        if found["inputs"] is None:  # the sidecar of a version without a baseline and a sample
+            return None
         pairs = tuple((item["name"], item["dtype"]) for item in found["inputs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{where} is not readable: {type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any
 
 from cloudml.content import MANIFEST
 from cloudml.errors import ConfigError
-from cloudml.runtime import command, metric_lines
+from cloudml.runtime import command, metric_lines, platforms
 from cloudml.runtime.child import Child, Tail
 from cloudml.runtime.cluster import Cluster, cluster
 from cloudml.runtime.failures import JobFailure, explain
@@ -39,7 +39,8 @@ def train(options: Sequence[str] = ()) -> int:
     except ConfigError as error:
         return _refused(error, None)
     try:
-        return Run(job, folders, cluster(os.environ)).run()
+        place = cluster({**platforms.nodes(os.environ, Path("/")), **os.environ})
+        return Run(job, folders, place).run()
     except ConfigError as error:
         return _refused(error, folders)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sagemaker_things import profile
 
+from cloudml.client import Client, connect_plugin
+from cloudml.emulation.faults import Faults
 from cloudml.emulation.running import Running
 from cloudml.testing import emulated
-from cloudml_sagemaker.plugin import Config
+from cloudml_sagemaker.plugin import Config, plugin
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +42,26 @@ def place(
     for name in [name for name in os.environ if name.startswith("CLOUDML_SAGEMAKER_")]:
         monkeypatch.delenv(name)
     return lambda: profile(tmp_path / "credentials", account())
+
+
+@pytest.fixture
+def own(place: Callable[[], Config]) -> Config:
+    """The account of a test."""
+    return place()
+
+
+@pytest.fixture
+def connected(own: Config, aws: Running) -> Callable[..., Client]:
+    """A client in the test's own account, with settings that are other than the account's."""
+    aws.clouds["sagemaker"].faults.clear()
+
+    def client(**settings: object) -> Client:
+        given = {**own.model_dump(exclude_none=True), **settings}
+        return connect_plugin(replace(plugin, pace=0.1), "shop-test", [], given)
+
+    return client
+
+
+@pytest.fixture
+def faults(aws: Running) -> Faults:
+    return aws.clouds["sagemaker"].faults

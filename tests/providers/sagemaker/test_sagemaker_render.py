@@ -471,6 +471,7 @@ class TestEndpoints:
         ("fields", "said", "error"),
         [
             ({"timeout": 30}, "after 60 s", Unsupported),
+            ({"scale": {"min": 1, "max": 3}}, "automatic scaling", Unsupported),
             ({"env": {"LONG": "x" * 1025}}, "1025 characters of 1024", ConfigError),
             ({"resources": {"disk": "600Gi"}}, "600 GiB of disk", ConfigError),
         ],

@@ -1,0 +1,144 @@
+"""What goes wrong in AWS, and what a user hears of it: on an emulated AWS, with real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from sagemaker_things import python_model
+
+from cloudml.client import Client
+from cloudml.emulation.faults import Fault, Faults, Trouble
+from cloudml.errors import Denied, Invalid, QuotaExceeded, RolledBack, RunFailed
+from cloudml.states import Phase
+from cloudml_sagemaker.plugin import Config
+
+Connected = Callable[..., Client]
+BREAKS = "raise RuntimeError('it does not load')"
+RESUMED = """
+import os, pathlib, time
+place = pathlib.Path(os.environ['CLOUDML_CHECKPOINT_DIR'], 'step')
+if not place.exists():
+    place.write_text('7')
+    time.sleep(60)
+pathlib.Path(os.environ['CLOUDML_MODEL_DIR'], 'model.py').write_text('class Model: pass')
+print('#cloudml.metric name=step value=' + place.read_text())
+"""
+
+
+class TestEndpoints:
+    def test_an_update_that_is_rolled_back_in_silence_is_an_error_with_the_server_s_own_words(
+        self, connected: Connected, tmp_path: Path
+    ) -> None:
+        client = connected()
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+        endpoint = client.deploy("fraud-api", "fraud", wait=True)
+        client.models.register("fraud", str(python_model(tmp_path / "two", "2", BREAKS)))
+        with pytest.raises(RolledBack, match="it does not load") as rolled:
+            client.deploy("fraud-api", "fraud", wait=True)
+        assert rolled.value.exit_code == 7
+        assert endpoint.predict([[1, 2]]) == [1]
+
+    def test_one_that_never_answers_is_an_error_with_the_reason_and_the_last_lines(
+        self, connected: Connected, tmp_path: Path
+    ) -> None:
+        client = connected()
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1", BREAKS)))
+        with pytest.raises(RunFailed, match=r"(?s)ping health check.*it does not load"):
+            client.deploy("fraud-api", "fraud", wait=True)
+
+    def test_an_archive_with_a_path_that_leaves_it(self, connected: Connected) -> None:
+        client = connected()
+        body = io.BytesIO()
+        with tarfile.open(fileobj=body, mode="w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("../../escaped"), io.BytesIO())
+        uri = client.session.provider.artifacts.put("evil/model.tar.gz", body.getvalue())
+        client.models.register("fraud", uri)
+        with pytest.raises(RunFailed, match="Failed to extract"):
+            client.deploy("fraud-api", "fraud", wait=True)
+
+    def test_a_count_of_instances_moves_in_place(self, connected: Connected, tmp_path: Path) -> None:
+        client = connected()
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+        endpoint = client.deploy("fraud-api", "fraud")
+        client.deploy("fraud-api", "fraud", scale={"min": 2, "max": 2})
+        assert endpoint.state.facts["counts"] == {"blue": 2}
+        assert endpoint.predict([[1, 2]]) == [1]
+
+    def test_no_machine_of_that_kind(self, connected: Connected, faults: Faults, tmp_path: Path) -> None:
+        client = connected()
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+        faults.add(Fault(Trouble.CAPACITY, "CreateEndpoint"))
+        with pytest.raises(RunFailed, match="InsufficientInstanceCapacity"):
+            client.deploy("fraud-api", "fraud", wait=True)
+
+
+class TestJobs:
+    def test_a_role_that_cannot_be_assumed(self, connected: Connected, own: Config) -> None:
+        client = connected(role=str(own.role).rpartition("/")[0] + "/somebody-else")
+        with pytest.raises(Denied, match="Could not assume role") as refused:
+            client.train("fraud", command="true")
+        assert "trust sagemaker.amazonaws.com" in str(refused.value.hint)
+
+    def test_a_quota_of_zero(self, connected: Connected, faults: Faults) -> None:
+        faults.add(Fault(Trouble.QUOTA, "CreateTrainingJob"))
+        with pytest.raises(QuotaExceeded, match="0 Instances") as refused:
+            connected().train("fraud", command="true")
+        assert "Service Quotas" in str(refused.value.hint)
+
+    def test_no_machine_of_that_kind(self, connected: Connected, faults: Faults) -> None:
+        faults.add(Fault(Trouble.CAPACITY, "CreateTrainingJob"))
+        with pytest.raises(RunFailed, match="CapacityError"):
+            connected().train("fraud", command="true", wait=True)
+
+    def test_an_instance_type_that_does_not_exist(self, connected: Connected) -> None:
+        options = {"sagemaker": {"instance_type": "ml.huge.large"}}
+        with pytest.raises(Invalid, match=r"ml\.huge\.large"):
+            connected().train("fraud", command="true", options=options)
+
+    def test_a_spot_machine_that_is_taken_away_goes_on_from_its_checkpoint(
+        self, connected: Connected, faults: Faults, tmp_path: Path
+    ) -> None:
+        (tmp_path / "train.py").write_text(RESUMED)
+        client = connected()
+        job = client.train("fraud", source=str(tmp_path), command="python train.py", spot=True, timeout="5m")
+        checkpoint, deadline = f"shop-test/runs/{job.id}/checkpoints/step", time.monotonic() + 60
+        while client.session.provider.artifacts.missing([checkpoint]):
+            assert time.monotonic() < deadline, "no checkpoint was stored"
+            time.sleep(0.05)
+        faults.add(Fault(Trouble.PREEMPT, "CreateTrainingJob"))
+        job.wait(120)
+        assert job.state.phase is Phase.SUCCEEDED
+        assert job.metrics == {"step": 7.0}
+
+    def test_each_of_several_nodes_knows_its_rank(self, connected: Connected) -> None:
+        line = "echo node {node_rank} of {num_nodes} at $CLOUDML_MASTER_ADDR"
+        job = connected().train("fraud", command=line, nodes=2, wait=True)
+        assert {str(each) for each in job.logs()} == {"node 0 of 2 at algo-1", "node 1 of 2 at algo-1"}
+
+    def test_a_job_that_takes_too_long(self, connected: Connected) -> None:
+        job = connected().train("fraud", command="sleep 60", timeout=1)
+        with pytest.raises(RunFailed, match="MaxRuntimeExceeded"):
+            job.wait(120)
+        assert job.state.phase is Phase.TIMED_OUT
+
+
+class TestTheBucket:
+    def test_one_that_is_not_there(self, connected: Connected) -> None:
+        client = connected(bucket="nobody-s-bucket")
+        with pytest.raises(Invalid, match="no bucket nobody-s-bucket") as refused:
+            client.train("fraud", command="true")
+        assert "aws s3 mb s3://nobody-s-bucket --region us-east-1" in str(refused.value.hint)
+
+    def test_one_in_another_region(self, connected: Connected, own: Config) -> None:
+        session, name = boto3.Session(profile_name=own.profile), f"elsewhere-{own.bucket}"
+        with contextlib.closing(session.client("s3", region_name="eu-west-1")) as s3:
+            s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        with pytest.raises(Invalid, match="is in eu-west-1, and this is us-east-1"):
+            connected(bucket=name).train("fraud", command="true")
