@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudml.engines.process import ProcessEngine
 from cloudml.spi import Caller
 from cloudml_local import environment
 from cloudml_local.artifacts import LocalArtifacts
@@ -15,6 +14,7 @@ from cloudml_local.home import Home, default
 from cloudml_local.jobs import Jobs
 from cloudml_local.models import Models
 from cloudml_local.options import Access
+from cloudml_local.places import PROCESSES, Processes
 from cloudml_local.runs import Runs
 from cloudml_local.servers import Servers
 from cloudml_local.store import Store
@@ -33,17 +33,19 @@ class LocalProvider:
     monitors: None = None
 
 
-def provider(path: Path | None, access: Access, cpus: int | None, caller: Caller) -> LocalProvider:
-    """The provider over the folder ``path``, or the default one."""
-    home = Home(path or default(os.environ))
+def provider(
+    path: Path | None, access: Access, cpus: int | None, caller: Caller, place: Processes = PROCESSES
+) -> LocalProvider:
+    """The provider over the folder ``path``, or the default one; ``place`` is where its commands run."""
+    home = Home(path or default(os.environ, place.name))
     artifacts = LocalArtifacts(home)
-    runs = Runs(home, ProcessEngine(home.path / "jobs"), environment.cpus(cpus))
+    runs = Runs(home, place.engine(home.path / "jobs"), environment.cpus(cpus), place)
     store = Store(home.path / "registry.db")
-    servers = Servers(home, ProcessEngine(home.path / "servers"), store.digest)
+    servers = Servers(home, place.engine(home.path / "servers"), store.digest, place)
     return LocalProvider(
-        jobs=Jobs(runs, artifacts, caller),
-        models=Models(store, runs, artifacts, caller),
-        endpoints=LocalEndpoints(home, servers, access, caller),
+        jobs=Jobs(runs, artifacts, caller, place),
+        models=Models(store, runs, artifacts, caller, place),
+        endpoints=LocalEndpoints(home, servers, access, caller, place),
         artifacts=artifacts,
         telemetry=LocalTelemetry(home, runs, servers, caller),
     )

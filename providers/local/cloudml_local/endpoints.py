@@ -16,10 +16,10 @@ from cloudml.spi import Call, Caller, Effect, Goal, Operation, Payload, leaves, 
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_local.environment import threads
 from cloudml_local.home import Home
-from cloudml_local.options import NAME, Access, EndpointOptions
+from cloudml_local.options import Access, EndpointOptions
+from cloudml_local.places import Processes
 from cloudml_local.servers import GATEWAY, Process, Servers, View, serve_argv
 
-SERVE = serve_argv("cloudml.runtime", "serve")
 ROUTE = serve_argv("cloudml_local.gateway")
 ENDED = {TaskState.CANCELLED: Phase.CANCELLED}  # stopped on request; whatever ends by itself has failed
 REACHED = {"cloudml-hash", "cloudml-prev"}  # labels that come with the traffic: they name what has been reached
@@ -29,7 +29,8 @@ MARGIN = 5.0  # seconds that a client waits longer than the gateway, so that it 
 class LocalEndpoints:
     """The endpoints of one home folder."""
 
-    def __init__(self, home: Home, servers: Servers, access: Access, caller: Caller) -> None:
+    def __init__(self, home: Home, servers: Servers, access: Access, caller: Caller, place: Processes) -> None:
+        self._place = place
         self._home = home
         self._servers = servers
         self._access = access
@@ -37,6 +38,7 @@ class LocalEndpoints:
         self._send = {
             "CreateEndpoint": lambda call: self._servers.create(call.target, call.document),
             "SetOwner": lambda call: self._servers.set_owner(call.target, call.document["owner"]),
+            "BuildImage": lambda call: self._servers.build(call.document),
             "StartServer": lambda call: self._servers.start_server(_name(call), call.target, call.document),
             "StartGateway": lambda call: self._servers.start_gateway(_name(call), call.document),
             "SetTraffic": lambda call: self._servers.set_table(call.target, call.document),
@@ -48,7 +50,7 @@ class LocalEndpoints:
     def observe(self, key: Key, want: specs.Endpoint | None) -> State | None:
         view = self._call.find("GetEndpoint", lambda: self._servers.get(key.name))
         if want is not None:
-            self._check_port(key.name, view, _options(want).port)
+            self._check_port(key.name, view, _options(want, self._place.name).port)
         return self._state(key, view, want) if view else None
 
     def _check_port(self, name: str, view: View | None, port: int | None) -> None:
@@ -95,7 +97,7 @@ class LocalEndpoints:
         elif have.owner != stack:
             yield Call("SetOwner", goal.key.name, {"owner": stack}, f"it belongs to {have.owner}", Effect.UPDATE)
         parts = {part.id: part for part in have.parts} if have else {}
-        ids = _ids(goal.key.name, want)
+        ids = _ids(goal.key.name, want, self._place.name)
         for name, deployment in want.deployments.items():
             yield from self._server(goal, want, name, deployment, parts.get(ids[name]))
         yield from self._gateway(goal, want, parts.get(f"{goal.key.name}.{GATEWAY}"))
@@ -119,15 +121,15 @@ class LocalEndpoints:
             return
         if have is not None:
             yield from _end(have, "it ended")
-        id = _ids(goal.key.name, want)[name]
+        id = _ids(goal.key.name, want, self._place.name)[name]
         reference = goal.references[deployment.model]
         captures = self._home.captures(goal.key.stack, goal.key.name)
         document = {
-            "argv": SERVE,
+            "argv": list(self._place.serve),
             "env": {
                 **threads(deployment.resources.cpu),
                 **leaves(deployment.env),
-                "CLOUDML_PLATFORM": NAME,
+                "CLOUDML_PLATFORM": self._place.name,
                 "CLOUDML_MODEL_DIR": reference.uri,
                 "CLOUDML_MODEL_NAME": reference.family,
                 "CLOUDML_MODEL_VERSION": reference.version,
@@ -135,7 +137,7 @@ class LocalEndpoints:
                 "CLOUDML_DEPLOYMENT": name,
                 "CLOUDML_CAPTURE_RATE": str(want.capture),
                 "CLOUDML_CAPTURE_DIR": str(captures),
-                "CLOUDML_CAPTURE_LIMIT": str(_options(want).capture_limit),
+                "CLOUDML_CAPTURE_LIMIT": str(_options(want, self._place.name).capture_limit),
                 "CLOUDML_CAPTURE_REDACT": json.dumps(want.redact),
             },
             "model": reference.hash,
@@ -147,11 +149,14 @@ class LocalEndpoints:
                 "spec": specs.spec_hash(deployment),
                 "model": deployment.model,
             },
+            **self._place.image_of_server(reference.uri, deployment.resources),
         }
-        yield Call("StartServer", id, patched(document, deployment, NAME), f"no server runs {deployment.model}")
+        start = patched(document, deployment, self._place.name)
+        yield from self._place.builds(id, start)
+        yield Call("StartServer", id, start, f"no server runs {deployment.model}")
 
     def _gateway(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: Part | None) -> Iterator[Call]:
-        port, access = _options(want).port, self._access
+        port, access = _options(want, self._place.name).port, self._access
         listens = {"host": access.host, "port": str(port or 0), "token": access.label}
         if have is not None and not _ended(have) and have.facts["listens"] == listens:
             return
@@ -160,16 +165,16 @@ class LocalEndpoints:
         labels = {"cloudml-stack": goal.key.stack, **listens}
         document = {"argv": ROUTE, "host": access.host, "port": port, "token": access.token, "labels": labels}
         why = "nothing listens" if have is None or _ended(have) else "its address or its token differs"
-        yield Call("StartGateway", f"{goal.key.name}.{GATEWAY}", patched(document, want, NAME), why)
+        yield Call("StartGateway", f"{goal.key.name}.{GATEWAY}", patched(document, want, self._place.name), why)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
     def _state(self, key: Key, view: View, want: specs.Endpoint | None) -> State:
         targets = {name: entry["server"] for name, entry in (view.table or {}).get("targets", {}).items()}
-        awaited = {*targets.values(), *(_ids(view.name, want).values() if want else ())}
+        awaited = {*targets.values(), *(_ids(view.name, want, self._place.name).values() if want else ())}
         table = view.table or {"targets": {}, "labels": {}, "spec": None, "capture": 0.0, "timeout": 60.0}
         traffic = {name: entry["weight"] for name, entry in table["targets"].items()}
-        wanted = _ids(view.name, want).values() if want else ()
+        wanted = _ids(view.name, want, self._place.name).values() if want else ()
         found = [_part(process, traffic, targets, awaited, want is None) for process in view.servers]
         servers = sorted(found, key=lambda part: (part.id not in wanted, part.id not in targets.values(), part.id))
         gateway = (_gateway_part(view.gateway),) if view.gateway else ()
@@ -268,13 +273,13 @@ def _phase(process: Process) -> Phase:
     return Phase.READY if process.ready else Phase.CREATING
 
 
-def _options(want: specs.Endpoint) -> EndpointOptions:
-    return EndpointOptions.model_validate(want.options.get(NAME, {}))
+def _options(want: specs.Endpoint, place: str) -> EndpointOptions:
+    return EndpointOptions.model_validate(want.options.get(place, {}))
 
 
-def _ids(endpoint: str, want: specs.Endpoint) -> dict[str, str]:
+def _ids(endpoint: str, want: specs.Endpoint, place: str) -> dict[str, str]:
     """The server of each deployment: whatever it is started with is in its hash."""
-    kept = [want.capture, sorted(want.redact), _options(want).capture_limit]
+    kept = [want.capture, sorted(want.redact), _options(want, place).capture_limit]
     return {
         name: f"{endpoint}.{name}.{specs.hash8([specs.spec_hash(deployment), *kept])}"
         for name, deployment in want.deployments.items()

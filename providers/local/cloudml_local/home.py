@@ -26,12 +26,12 @@ from cloudml.errors import AlreadyExists
 _COUNT = itertools.count()
 
 
-def default(env: Mapping[str, str]) -> Path:
-    """``$CLOUDML_HOME``, else ``cloudml`` in the user's data folder."""
-    if named := env.get("CLOUDML_HOME"):
-        return Path(named)
+def default(env: Mapping[str, str], provider: str = "local") -> Path:
+    """``$CLOUDML_HOME``, else ``cloudml`` in the user's data folder; below that, ``docker`` for containers."""
     data = env.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "cloudml"
+    users = (Path(data) if data else Path.home() / ".local" / "share") / "cloudml"
+    named = Path(env["CLOUDML_HOME"]) if env.get("CLOUDML_HOME") else users
+    return named if provider == "local" else named / provider
 
 
 class Home:

@@ -1,20 +1,20 @@
-"""Jobs as processes of this machine."""
+"""Jobs as processes or containers of this machine."""
 
 from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterator, Sequence
 
 from cloudml import specs
-from cloudml.engines import TaskState
+from cloudml.engines import OUT_OF_MEMORY, TaskState
 from cloudml.errors import Unsupported
 from cloudml.spi import Call, Caller, Effect, Goal, Operation, leaves, patched
 from cloudml.states import Failure, Key, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
 from cloudml_local.environment import threads
-from cloudml_local.options import NAME, JobOptions
+from cloudml_local.options import JobOptions
+from cloudml_local.places import Processes
 from cloudml_local.runs import Run, Runs
 
 PHASES = {
@@ -25,19 +25,25 @@ PHASES = {
     TaskState.CANCELLED: Phase.CANCELLED,
     TaskState.TIMED_OUT: Phase.TIMED_OUT,
 }
-ARGV = (sys.executable, "-m", "cloudml.runtime", "train")
 RUN_ID = re.compile(r"(?P<name>.+)-[0-9a-f]{8}-(?P<attempt>[0-9]+)")
 
 
 class Jobs:
-    """A job is one detached process with a folder of its own; its id is the run's."""
+    """A job is one detached process or container with a folder of its own; its id is the run's."""
 
-    def __init__(self, runs: Runs, artifacts: LocalArtifacts, caller: Caller) -> None:
+    def __init__(self, runs: Runs, artifacts: LocalArtifacts, caller: Caller, place: Processes) -> None:
         self._runs = runs
+        self._where = place
         self._cpus = runs.cpus
         self._artifacts = artifacts
         self._call = caller
-        self._send = {"StartProcess": self._start, "StopProcess": self._stop, "RemoveRun": self._remove}
+        self._stop_call = f"Stop{place.noun}"
+        self._send = {
+            "BuildImage": lambda call: place.build(call.document),
+            f"Start{place.noun}": self._start,
+            self._stop_call: self._stop,
+            "RemoveRun": self._remove,
+        }
 
     def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
         run = self._call.find("GetRun", lambda: self._runs.get(key.name))
@@ -45,11 +51,12 @@ class Jobs:
 
     def render(self, goal: Goal[specs.TrainingJob], have: State | None) -> Sequence[Call]:
         if goal.want is not None:
-            return [] if have is not None and have.phase is not Phase.EMPTY else [self._start_call(goal, goal.want)]
+            there = have is not None and have.phase is not Phase.EMPTY
+            return [] if there else self._start_calls(goal, goal.want)
         if have is None:
             return []
         running = have.phase is not Phase.EMPTY and not have.phase.settled
-        stop = [Call("StopProcess", goal.key.name, {}, "it runs", Effect.UPDATE)] if running else []
+        stop = [Call(self._stop_call, goal.key.name, {}, "it runs", Effect.UPDATE)] if running else []
         if goal.cancel:
             return stop
         return [*stop, Call("RemoveRun", goal.key.name, {}, "it is not wanted", Effect.DELETE)]
@@ -67,20 +74,21 @@ class Jobs:
             if stack is None or state.owner == stack:
                 yield state
 
-    def _start_call(self, goal: Goal[specs.TrainingJob], want: specs.TrainingJob) -> Call:
+    def _start_calls(self, goal: Goal[specs.TrainingJob], want: specs.TrainingJob) -> Sequence[Call]:
         slots = self._slots(goal.key, want.resources.cpu)
-        options = JobOptions.model_validate(want.options.get(NAME, {}))
+        options = JobOptions.model_validate(want.options.get(self._where.name, {}))
+        source = self._place(goal.key.stack, want.source) if want.source else None
         match = RUN_ID.fullmatch(goal.key.name)
         document = {
             "id": goal.key.name,
             "name": match["name"] if match else goal.key.name,
             "attempt": int(match["attempt"]) if match else 1,
-            "argv": list(ARGV),
+            "argv": list(self._where.train),
             "command": want.command if isinstance(want.command, str) else list(want.command),
             "params": dict(want.params),
             "inputs": {name: self._place(goal.key.stack, value) for name, value in want.inputs.items()},
-            "source": self._place(goal.key.stack, want.source) if want.source else None,
-            "env": {**threads(want.resources.cpu), "CLOUDML_PLATFORM": NAME, **leaves(want.env)},
+            "source": source,
+            "env": {**threads(want.resources.cpu), "CLOUDML_PLATFORM": self._where.name, **leaves(want.env)},
             "inherit": list(options.inherit),
             "timeout": want.timeout,
             "retries": want.retries,
@@ -88,8 +96,13 @@ class Jobs:
             "wait_timeout": want.wait_timeout,
             "spec": specs.spec_hash(want),
             "labels": {**want.labels, **goal.labels, "cloudml-stack": goal.key.stack},
+            **self._where.image_of_job(source, want.resources),
         }
-        return Call("StartProcess", goal.key.name, patched(document, want, NAME), "there is no such run")
+        start = patched(document, want, self._where.name)
+        return [
+            *self._where.builds(goal.key.name, start),
+            Call(f"Start{self._where.noun}", goal.key.name, start, "there is no such run"),
+        ]
 
     def _slots(self, key: Key, cpu: float) -> int:
         """How many of the machine's CPUs a job takes. Raises Unsupported if there will never be so many."""
@@ -97,7 +110,7 @@ class Jobs:
         if slots > self._cpus:
             raise Unsupported(
                 f"{key} asks for {cpu:g} CPUs, and there are {self._cpus} on this machine: it would wait for ever",
-                hint="ask for fewer, use a cloud, or set 'cpus' of provider 'local' ($CLOUDML_CPUS)",
+                hint=f"ask for fewer, use a cloud, or set 'cpus' of provider '{self._where.name}' ($CLOUDML_CPUS)",
             )
         return slots
 
@@ -145,6 +158,8 @@ def _failure(run: Run) -> Failure | None:
     status = run.status
     if status is None or status.state in (TaskState.SUCCEEDED, TaskState.CANCELLED) or not status.state.ended:
         return None
+    if status.reason and status.reason.startswith(OUT_OF_MEMORY):  # what the script says of it names no limit
+        return Failure(status.reason)
     if run.failure and status.state is TaskState.FAILED:
         return Failure(f"{run.failure['type']}: {run.failure['message']}")
     return Failure(status.reason or status.state.value, code=None)

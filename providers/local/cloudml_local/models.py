@@ -10,7 +10,7 @@ from cloudml.spi import Call, Caller, Effect, Goal, Operation, patched
 from cloudml.spi import Version as SpiVersion
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_local.artifacts import LocalArtifacts
-from cloudml_local.options import NAME
+from cloudml_local.places import Processes
 from cloudml_local.runs import Runs
 from cloudml_local.store import Family, Store, Version
 
@@ -18,7 +18,8 @@ from cloudml_local.store import Family, Store, Version
 class Models:
     """A job's model is copied into the store before its version names it, so that deleting the job loses nothing."""
 
-    def __init__(self, store: Store, runs: Runs, artifacts: LocalArtifacts, caller: Caller) -> None:
+    def __init__(self, store: Store, runs: Runs, artifacts: LocalArtifacts, caller: Caller, place: Processes) -> None:
+        self._where = place
         self._store = store
         self._runs = runs
         self._artifacts = artifacts
@@ -87,7 +88,7 @@ class Models:
                 "approval": want.approval,
                 "description": want.description,
             }
-            yield Call("CreateVersion", name, patched(document, want, NAME), f"no version has hash {hash}")
+            yield Call("CreateVersion", name, patched(document, want, self._where.name), f"no version has hash {hash}")
         elif want.approval and version.facts["approval"] != want.approval:
             change = {"hash": hash, "approval": want.approval}
             yield Call("SetApproval", name, change, f"it is {version.facts['approval'] or 'not judged'}", Effect.UPDATE)

@@ -14,8 +14,8 @@ from typing import Any
 from cloudml.engines import Engine, Slots, Task, TaskState, TaskStatus
 from cloudml.errors import AlreadyExists, Invalid, NotFound
 from cloudml_local.artifacts import copy_folder
-from cloudml_local.environment import environment
 from cloudml_local.home import Home, encode, read
+from cloudml_local.places import Processes
 
 GRACE = 30.0  # seconds: more than the runtime itself gives the script, so that it can still write down what happened
 
@@ -35,8 +35,9 @@ class Run:
 class Runs:
     """Every run of one home folder. ``cpus`` is how many all of them together may take."""
 
-    def __init__(self, home: Home, engine: Engine, cpus: int) -> None:
+    def __init__(self, home: Home, engine: Engine, cpus: int, place: Processes) -> None:
         self.cpus = cpus
+        self._place = place
         self._home = home
         self._engine = engine
         self._metrics: dict[str, tuple[int, dict[str, float]]] = {}
@@ -96,7 +97,7 @@ class Runs:
             Task(
                 id=id,
                 argv=tuple(request["argv"]),
-                env=environment(
+                env=self._place.environment(
                     {
                         **request["env"],
                         "CLOUDML_JOB": str(folder / "job.json"),
@@ -111,6 +112,7 @@ class Runs:
                 labels=request["labels"],
                 retries=request["retries"],
                 slots=Slots(str(self._home.path / "slots"), self.cpus, request["slots"], request["wait_timeout"]),
+                container=self._place.job(request, self._home, folder),
             )
         )
 

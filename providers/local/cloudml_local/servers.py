@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cloudml.engines import Engine, Restart, Task, TaskStatus
+from cloudml.engines import Container, Engine, Restart, Task, TaskStatus
 from cloudml.errors import AlreadyExists, AnswerLost, Conflict, Denied, ModelError, NotFound, ProviderError, Unavailable
 from cloudml.spi import Payload
 from cloudml_local.environment import environment
 from cloudml_local.home import Home, encode, read
+from cloudml_local.places import PROCESSES, Processes
 
 GRACE = 30.0  # seconds from SIGTERM to SIGKILL: requests under way are answered
 PROBE = 2.0
@@ -74,10 +75,11 @@ class View:
 class Servers:
     """Every endpoint of one home folder."""
 
-    def __init__(self, home: Home, engine: Engine, registered: Registered) -> None:
+    def __init__(self, home: Home, engine: Engine, registered: Registered, place: Processes = PROCESSES) -> None:
         """``registered`` gives the digest of a model version by its family and hash."""
         self._home = home
         self._engine = engine
+        self._place = place
         self._registered = registered
 
     def get(self, name: str) -> View:
@@ -131,16 +133,15 @@ class Servers:
         folder.mkdir(parents=True, exist_ok=True)
         own = {
             **request["env"],
-            "CLOUDML_HOST": SERVERS,
-            "CLOUDML_PORT": str(OWN_PORT),
-            "CLOUDML_READY_FILE": str(folder / "ready.json"),
+            **self._place.listens(folder),
             "CLOUDML_FAILURE_FILE": str(folder / "failure.json"),
             "PYTHONDONTWRITEBYTECODE": "1",  # a model's code is imported from the store, which nobody writes to
             **_signature(request["sidecar"]),
         }
         if digest := self._registered(request["env"]["CLOUDML_MODEL_NAME"], request["model"]):
             own["CLOUDML_MODEL_DIGEST"] = digest
-        self._start(id, request["argv"], environment(own), folder, request["labels"])
+        container = self._place.server(request, own, folder)
+        self._start(id, request["argv"], self._place.environment(own), folder, request["labels"], container)
 
     def stop(self, id: str) -> None:
         self._engine.stop(id)
@@ -219,8 +220,21 @@ class Servers:
             raise NotFound(f"there is no endpoint {name!r}")
         return record
 
-    def _start(self, id: str, argv: Any, env: Mapping[str, str], cwd: Path, labels: Mapping[str, str]) -> None:
-        self._engine.start(Task(id, tuple(argv), env, str(cwd), grace=GRACE, labels=labels, restart=AGAIN))
+    def _start(
+        self,
+        id: str,
+        argv: Any,
+        env: Mapping[str, str],
+        cwd: Path,
+        labels: Mapping[str, str],
+        container: Container | None = None,
+    ) -> None:
+        task = Task(id, tuple(argv), env, str(cwd), grace=GRACE, labels=labels, restart=AGAIN, container=container)
+        self._engine.start(task)
+
+    def build(self, image: Mapping[str, Any]) -> None:
+        """The image that servers of a model are started from."""
+        self._place.build(image)
 
     def check_free(self, name: str, host: str, port: int) -> None:
         """Raises Conflict if somebody else listens where the gateway is to."""

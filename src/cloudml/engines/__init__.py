@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+OUT_OF_MEMORY = "out of memory"  # how the reason of such an end begins
 LOG_CHUNK = 1_000_000  # bytes: the most that one call of `logs` returns
 
 
@@ -44,6 +45,50 @@ class Slots:
 
 
 @dataclass(frozen=True)
+class Mount:
+    """A folder or file of this machine, at the same path inside unless ``inside`` says another."""
+
+    path: str
+    read_only: bool = False
+    inside: str | None = None
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a container is given to run, as its engine keeps it beside the command of its client."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+    cwd: str
+    grace: float
+
+
+@dataclass(frozen=True)
+class Container:
+    """The container of a task: ``argv`` of the task is what follows the image's entry point, its folder the cwd.
+
+    ``memory`` and ``shm`` are bytes, ``cpus`` cores, ``pids`` the most processes. ``user`` is ``UID:GID``. What listens
+    on ``port`` inside is reached on the loopback under ``host_port`` (0: any that is free), and once the container
+    runs, ``announce`` names a file with the ``pid`` of its client and that ``port``. ``inside`` is the engine's.
+    """
+
+    image: str
+    cpus: float | None = None
+    memory: int | None = None
+    shm: int | None = None
+    pids: int = 4096
+    gpus: int = 0
+    mounts: tuple[Mount, ...] = ()
+    user: str | None = None
+    read_only: bool = False
+    port: int | None = None
+    host_port: int = 0
+    announce: str | None = None
+    entrypoint: tuple[str, ...] = ()
+    inside: Inside | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """A command to run, under an id that is unique in its engine.
 
@@ -51,7 +96,8 @@ class Task:
     ``timeout`` counts from the first start of the command, whatever is started again; ``grace`` lies between SIGTERM
     and SIGKILL. ``retries`` is how often a command that ends with another code than 0 is started again; it finds the
     number of the attempt, from 1, in ``CLOUDML_ATTEMPT``. A command that cannot be executed at all is not tried again.
-    Of an output of more than ``log_limit`` bytes the beginning and the end are kept.
+    Of an output of more than ``log_limit`` bytes the beginning and the end are kept. With a ``container`` it runs in
+    that, where the engine has any.
     """
 
     id: str
@@ -65,6 +111,7 @@ class Task:
     retries: int = 0
     slots: Slots | None = None
     log_limit: int = 64_000_000
+    container: Container | None = None
 
 
 class TaskState(Enum):

@@ -26,11 +26,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
-from cloudml.engines import LOG_CHUNK, Restart, Task, TaskState, TaskStatus, groups, logs, supervisor
+from cloudml.engines import (
+    LOG_CHUNK,
+    Container,
+    Inside,
+    Mount,
+    Restart,
+    Task,
+    TaskState,
+    TaskStatus,
+    groups,
+    logs,
+    supervisor,
+)
 from cloudml.errors import AlreadyExists, Invalid, NotFound, PreconditionFailed
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -46,7 +58,7 @@ class ProcessEngine:
         self._folder = folder.absolute()
 
     def start(self, task: Task) -> TaskStatus:
-        _check(task)
+        check(task)
         if self._path(task.id).exists():
             raise AlreadyExists(f"task {task.id!r} exists already")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -151,7 +163,7 @@ class ProcessEngine:
         return True
 
 
-def _check(task: Task) -> None:
+def check(task: Task) -> None:
     """Refuse what no process can be given."""
     if not task.argv:
         raise Invalid(f"task {task.id!r} has no command")
@@ -163,6 +175,8 @@ def _check(task: Task) -> None:
         raise Invalid(f"task {task.id!r}: timeout must be positive and grace not negative")
     if task.retries < 0 or (task.restart and (task.retries or min(astuple(task.restart)[:3]) < 0)):
         raise Invalid(f"task {task.id!r}: either retries or a restart, and neither with negative numbers")
+    if task.container and task.container.inside is None:
+        raise Invalid(f"task {task.id!r} asks for a container, and this engine runs processes")
     if task.slots and not 0 < task.slots.take <= task.slots.total:
         raise Invalid(f"task {task.id!r} asks for {task.slots.take} slots, and there are {task.slots.total}")
     if task.log_limit < LEAST_LOG:
@@ -172,7 +186,13 @@ def _check(task: Task) -> None:
 def _document(task: Task) -> dict[str, Any]:
     fields = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
     cwd = os.path.abspath(task.cwd)  # the supervisor has a folder of its own
-    inner = {"restart": task.restart and asdict(task.restart), "slots": task.slots and asdict(task.slots)}
+    inner: dict[str, Any] = {
+        "restart": task.restart and asdict(task.restart),
+        "slots": task.slots and asdict(task.slots),
+    }
+    inner["container"] = task.container and asdict(replace(task.container, inside=None)) | {
+        "inside": task.container.inside and {**vars(task.container.inside), "env": dict(task.container.inside.env)}
+    }
     return {**fields, **inner, "env": dict(task.env), "cwd": cwd, "labels": dict(task.labels)}
 
 
@@ -209,7 +229,23 @@ def _task(path: Path) -> Task:
     restart = document.get("restart")
     if restart:
         restart = Restart(**restart | {"final": tuple(restart["final"])})
-    return Task(**document | {"argv": tuple(document["argv"]), "restart": restart})
+    container = document.get("container")
+    return Task(
+        **document
+        | {"argv": tuple(document["argv"]), "restart": restart, "container": container and _container(container)}
+    )
+
+
+def _container(document: dict[str, Any]) -> Container:
+    inside = document["inside"]
+    return Container(
+        **document
+        | {
+            "mounts": tuple(Mount(**each) for each in document["mounts"]),
+            "entrypoint": tuple(document["entrypoint"]),
+            "inside": inside and Inside(**inside | {"argv": tuple(inside["argv"])}),
+        }
+    )
 
 
 def _record(path: Path) -> dict[str, Any]:
