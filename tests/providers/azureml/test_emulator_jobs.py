@@ -132,13 +132,18 @@ def test_a_job_that_takes_too_long_is_cancelled_by_the_service(account: Account)
 
 def test_a_spot_job_goes_on_from_its_checkpoint(account: Account) -> None:
     name = f"spot-{account.subscription}"
-    outputs = {"out": {"jobOutputType": "uri_folder"}}
-    command = f"cat {OUTPUT}/step && exit 0; echo checkpoint > {OUTPUT}/step; echo saved; sleep 1000"
+    outputs = {"out": {"jobOutputType": "uri_folder"}, "late": {"jobOutputType": "uri_folder", "mode": "Upload"}}
+    late = "${{outputs.late}}"  # is uploaded at the end, so nothing of it outlives the machine
+    command = f"cat {OUTPUT}/step && ls {late} && exit 0; echo checkpoint | tee {OUTPUT}/step > {late}/lost;"
+    command += "echo saved; sleep 1000"
     account.job(name, command, outputs=outputs, queueSettings={"jobTier": "Spot"})
     until(lambda: account.log(name), lambda log: "saved" in log)
     account.emulated.faults.add(Fault(Trouble.PREEMPT, "PUT jobs", name))
     assert account.finished(name)["status"] == "Completed"
-    assert "checkpoint" in account.log(name)
+    assert account.log(name).splitlines()[1:] == [
+        "saved",
+        "checkpoint",
+    ]  # the first line is of the cat that found nothing
     assert "preempted" in account.details(name)["warnings"][0]["message"]
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,9 +70,18 @@ class Nodes:
             self._fetch(uri, code)
         for name, said in (self._properties.get("inputs") or {}).items():
             self._values[f"inputs.{name}"] = self._input(name, said)
+        self._place_outputs()
+
+    def _place_outputs(self) -> None:
         for name, said in self._properties["outputs"].items():
             if name != "default":
                 self._values[f"outputs.{name}"] = self._output(name, said)
+
+    def moved(self) -> None:
+        """Fresh machines: of what was written, only what was mounted for writing has been kept."""
+        self.keep(("ReadWriteMount",))
+        shutil.rmtree(self._folder / "outputs", ignore_errors=True)
+        self._place_outputs()
 
     def _fetch(self, uri: str, target: Path) -> list[Path]:
         where = place(self._workspace, uri)
@@ -226,10 +235,10 @@ class Nodes:
 
     # Afterwards.
 
-    def keep(self) -> None:
-        """Outputs go to their places, ./outputs and ./logs to the run's folder; the containers are gone."""
+    def keep(self, modes: Collection[str] = ("ReadWriteMount", "Upload")) -> None:
+        """Outputs of these modes go to their places, ./outputs and ./logs to the run's folder."""
         for name, said in self._properties["outputs"].items():
-            if name == "default" or said.get("mode") == "Direct":
+            if name == "default" or said.get("mode") not in modes:
                 continue
             where = place(self._workspace, said["uri"])
             folder = self._folder / "outputs" / name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cloudml.emulation import Site
 from cloudml.emulation.faults import Trouble
-from cloudml.errors import CloudmlError
+from cloudml.errors import CloudmlError, NotFound
 from cloudml_azureml.emulator.answers import Document, Refused
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.nodes import Nodes
@@ -109,6 +109,8 @@ class Runs:
                 self._attempts(run, nodes)
         except Refused as refused:
             self._failed(run, refused.code, refused.message)
+        except NotFound as missing:
+            self._failed(run, "UserError", f"The environment's image could not be pulled: {missing}")
         except (CloudmlError, OSError) as failure:
             self._failed(run, "SystemError", str(failure))
         finally:
@@ -144,7 +146,7 @@ class Runs:
             how = self._follow(run, nodes, deadline)
             if how != "preempted":
                 break
-            nodes.keep()
+            nodes.moved()
             run.attempt += 1
             run.warnings.append({"source": "Compute", "message": "The low-priority nodes were preempted."})
             run.become("Queued")
