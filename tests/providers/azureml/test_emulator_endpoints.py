@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import pytest
 from azure_account import DEPLOYMENTS, ENDPOINTS, Account, until
 
 from cloudml.runtime.manifest import write_manifest
+from cloudml_azureml.emulator.answers import Refused
+from cloudml_azureml.emulator.serving import Served
 
 ECHO = "import os\ndef init(): print('up', flush=True)\ndef run(raw): return os.environ.get('COLOR', raw)\n"
 MORTAL = """
@@ -108,6 +112,29 @@ def test_of_too_many_requests_some_wait_and_the_rest_are_429(account: Account, n
     for thread in threads:
         thread.join()
     assert answers[3:] == [200, 200]
+
+
+def test_a_place_is_free_as_soon_as_one_has_left() -> None:
+    served, later = Served(), time.monotonic() + 60
+    entered = threading.Event()
+
+    def third() -> None:
+        with served.place(2, later):
+            entered.set()
+
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(served.place(2, later))
+        second.enter_context(served.place(2, later))
+        thread = threading.Thread(target=third)
+        thread.start()
+        until(lambda: served.pending, lambda pending: pending == 3)
+        assert not entered.is_set()
+        with pytest.raises(Refused, match="waited longer"), served.place(2, time.monotonic()):
+            pass
+        first.close()
+        assert entered.wait(60)
+        thread.join()
+    assert (served.pending, served.running) == (0, 0)
 
 
 def test_a_delete_waits_for_the_requests_on_their_way_and_nobody_waits_for_it(

@@ -1,7 +1,7 @@
 """The server around a scoring script: ``init()`` once, ``run(body)`` for each request. Part of the container.
 
 It answers as Azure's own inference server does: GET / when it is healthy, POST /score with what ``run`` returned as
-JSON, 500 with the text of what it raised. One request at a time, as one worker of that server takes them.
+JSON, 500 with the text of what it raised. ``WORKER_COUNT`` requests at a time, one unless it is set.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     script: Any
-    turn = threading.Lock()
+    turn = threading.BoundedSemaphore(int(os.environ.get("WORKER_COUNT", "1")))
 
     def do_GET(self) -> None:
         if self.path == "/":

@@ -9,7 +9,9 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cloudml.emulation import Site
@@ -44,13 +46,34 @@ Key = tuple[str, str, str]  # workspace, endpoint, deployment
 
 @dataclass
 class Served:
-    """A deployment as requests see it: the fleet that serves, and how many requests are on their way."""
+    """A deployment as requests see it: the fleet that serves, how many requests run or wait, how many of them run."""
 
     fleet: Fleet | None = None
     starting: Fleet | None = None
     failed: str = ""  # the last output of a fleet that never served
     pending: int = 0
+    running: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def place(self, width: int, deadline: float) -> Iterator[None]:
+        """One of ``width`` places. Raises Refused where too many wait already, or none is free in time."""
+        with self.changed:
+            if self.pending >= QUEUE * width:
+                raise Refused(429, "TooManyRequests", "Too many pending requests.")
+            self.pending += 1
+            free = self.changed.wait_for(lambda: self.running < width, max(0.0, deadline - time.monotonic()))
+            self.running += free
+            self.pending -= not free
+        if not free:
+            raise Refused(408, "RequestTimeout", "The request waited longer than requestTimeout.")
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.pending -= 1
+                self.running -= 1
+                self.changed.notify_all()
 
 
 class Serving:
@@ -207,13 +230,8 @@ class Serving:
         timeout = seconds(settings["requestTimeout"])
         width = settings["maxConcurrentRequestsPerInstance"] * max(1, len(fleet.instances))
         deadline = time.monotonic() + timeout
-        _enter(served, width, deadline)
-        try:
+        with served.place(width, deadline):
             answer = self._sent(request, fleet, id, deadline - time.monotonic())
-        finally:
-            with served.changed:
-                served.pending -= 1
-                served.changed.notify_all()
         told = {
             **answer.headers,
             "x-request-id": id,
@@ -239,20 +257,6 @@ class Serving:
         reason = told.get("reason", "")
         kept |= {"ms-azureml-model-error-statuscode": str(status), "ms-azureml-model-error-reason": reason}
         return Answer(424, body, kept)
-
-
-def _enter(served: Served, width: int, deadline: float) -> None:
-    """Waits for one of ``width`` places. Raises Refused where too many wait already, or nothing is free in time."""
-    with served.changed:
-        if served.pending >= QUEUE * width:
-            raise Refused(429, "TooManyRequests", "Too many pending requests.")
-        served.pending += 1
-        while served.pending > width and not served.changed.wait_for(
-            lambda: served.pending <= width, max(0.0, deadline - time.monotonic())
-        ):
-            served.pending -= 1
-            served.changed.notify_all()
-            raise Refused(408, "RequestTimeout", "The request waited longer than requestTimeout.")
 
 
 def _forwarded(
