@@ -253,6 +253,21 @@ class Session:
         uri, files = str(part.facts.get("uri", "")), part.facts.get("digest")
         return Reference(family, digest, part.name, part.id, uri, sidecar, files)
 
+    def serving(self, have: State) -> dict[str, str]:
+        """What each deployment of an endpoint serves, as ``fraud:3``; by its hash if that version is gone.
+
+        Empty if the endpoint's spec is not in the artifact store.
+        """
+        spec = self.remembered(have)
+        deployments = spec.deployments if isinstance(spec, Endpoint) else {}
+        return {name: self._numbered(deployment.model) for name, deployment in deployments.items()}
+
+    def _numbered(self, model: str) -> str:
+        family, _, digest = split_reference(model)
+        have = self.provider.models.observe(Key("model", family, self.stack), None)
+        part = have.part("version", spec=digest) if have else None
+        return f"{family}:{part.name}" if part else model
+
     def monitor_key(self, endpoint: str) -> str:
         return f"{self.stack}/monitors/{endpoint}.json"
 

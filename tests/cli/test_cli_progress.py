@@ -48,6 +48,17 @@ def test_a_line_per_change_where_there_is_no_terminal() -> None:
     assert stream.getvalue() == "job train-1: pending\njob train-1: running\njob train-1: succeeded\n"
 
 
+def test_what_is_tried_again_is_told_where_somebody_looks() -> None:
+    again = Event(Happened.RETRYING, None, "ListJobs: no connection; again in 3.1 s")
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        progress = Progress(stream=stream)
+        progress(again)
+        progress.close()
+    assert terminal.getvalue().rpartition(CLEAR)[2] == "ListJobs: no connection; again in 3.1 s\n"
+    assert file.getvalue() == "", "a log has the error in the end"
+
+
 def test_the_running_line_is_rewritten_with_its_seconds_on_a_terminal() -> None:
     stream, watch = Terminal(), Watch()
     progress = Progress(stream=stream, now=watch)

@@ -24,8 +24,10 @@ SQLITE: Mapping[int, type[ProviderError]] = {
     6: Throttled,  # SQLITE_LOCKED
     8: Denied,  # SQLITE_READONLY
     10: Unavailable,  # SQLITE_IOERR
+    11: ProviderError,  # SQLITE_CORRUPT
     13: QuotaExceeded,  # SQLITE_FULL
     14: Denied,  # SQLITE_CANTOPEN
+    26: ProviderError,  # SQLITE_NOTADB
 }
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ROOM = "make room on the disk of cloudml's home folder"
@@ -36,7 +38,7 @@ def classify(error: Exception) -> ProviderError | None:
     """The error of the tree for an operating system's, SQLite's or HTTP's; None for a defect."""
     if isinstance(error, OSError) and error.errno in FULL:
         return QuotaExceeded(str(error), hint=ROOM)
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENOTDIR):
         return ProviderError(str(error), hint=ELSEWHERE)
     if (code := getattr(error, "sqlite_errorcode", None)) is not None:
         return _sqlite(error, code)
@@ -51,5 +53,10 @@ def _sqlite(error: Exception, code: int) -> ProviderError | None:
     if kind is None:
         return None
     file = " ".join(getattr(error, "__notes__", ())) or "the registry"
-    hints = {QuotaExceeded: ROOM, Denied: f"{file} must be readable and writable; or {ELSEWHERE}"}
+    hints = {
+        QuotaExceeded: ROOM,
+        Denied: f"{file} must be readable and writable; or {ELSEWHERE}",
+        ProviderError: f"put {file} back from a copy, or move it away: the models are then registered anew; "
+        f"or {ELSEWHERE}",
+    }
     return kind(str(error), hint=hints.get(kind))

@@ -170,7 +170,7 @@ class Store:
             with closing(sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)) as db:
                 self._prepare(db)
                 yield db
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             error.add_note(str(self._path))  # SQLite does not say which file it cannot open or write
             raise
 

@@ -11,8 +11,9 @@ from cloudml.cli.documents import unsigned
 
 if TYPE_CHECKING:
     from cloudml.handles import ModelVersion
-    from cloudml.states import State
+    from cloudml.states import Part, State
 
+EMPTY: Mapping[str, str] = {}
 DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 
 
@@ -69,9 +70,11 @@ def judged(version: ModelVersion) -> str:
     return "archived" if version.archived else version.approval or "-"
 
 
-def shares(state: State) -> str:
+def shares(state: State, models: Mapping[str, str] = EMPTY) -> str:
+    """The traffic by deployment, each with the model version that it serves where that is given."""
     traffic = state.facts.get("traffic") or {}
-    return ", ".join(f"{name} {share} %" for name, share in traffic.items()) or "-"
+    named = {name: f"{name} {models[name]}" if name in models else name for name in traffic}
+    return ", ".join(f"{named[name]} {share} %" for name, share in traffic.items()) or "-"
 
 
 def phase(state: State) -> str:
@@ -92,8 +95,8 @@ def aliases(state: State) -> str:
     return " ".join(f"{alias}={part.name}" for part in state.of("version") for alias in part.facts.get("aliases", ()))
 
 
-def details(state: State) -> dict[str, str]:
-    """What one kind has to say besides its columns."""
+def details(state: State, models: Mapping[str, str] = EMPTY) -> dict[str, str]:
+    """What one kind has to say besides its columns; ``models`` are what an endpoint's deployments serve."""
     facts = {title: state.facts.get(name) for title, name in FACTS.items()}
     texts = {
         title: metrics(value) if isinstance(value, Mapping) else unsigned(str(value))
@@ -101,9 +104,13 @@ def details(state: State) -> dict[str, str]:
         if value not in (None, {})
     }
     return texts | {
-        f"  {part.name}": f"{part.phase.value}  {part.failure.reason if part.failure else part.spec or '-'}"
+        f"  {part.name}": "  ".join(filter(None, (part.phase.value, models.get(part.name), _reason(part))))
         for part in state.of("deployment")
     }
+
+
+def _reason(part: Part) -> str | None:
+    return part.failure.reason if part.failure else None
 
 
 FACTS = {"EXIT CODE": "exit_code", "METRICS": "metrics", "MODEL": "model"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def _packages(run: Run) -> Iterator[Check]:
     for need in needs:
         text, _, marker = need.partition(";")
         extra = marker.partition("extra ==")[2].strip(" '\")")
-        name = text.strip().partition("[")[0].rstrip("0123456789.<>=!~, ")
+        name = re.split(r"[^\w.-]", text.strip(), maxsplit=1)[0]
         if name != DISTRIBUTION and "win32" not in marker.replace("!= 'win32'", "").replace('!= "win32"', ""):
             grouped.setdefault(extra, []).append(name)
     for extra, names in grouped.items():

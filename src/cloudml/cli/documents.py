@@ -64,9 +64,11 @@ def unsigned(text: str) -> str:
     return SIGNED.sub(rf"\1{HIDDEN}", text) if "=" in text else text
 
 
-def state_document(state: State) -> dict[str, Any]:
+def state_document(state: State, models: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A state; of an endpoint also the model version that each deployment serves, where that is given."""
     own = {each.name: plain(getattr(state, each.name), each.name) for each in fields(state) if each.name != "key"}
-    return {**key_document(state.key), **own, "stack": state.owner or state.key.stack}
+    served = {"models": dict(models)} if models else {}
+    return {**key_document(state.key), **own, **served, "stack": state.owner or state.key.stack}
 
 
 def key_document(key: Key) -> dict[str, Any]:

@@ -26,8 +26,10 @@ def listing(run: Run, all_stacks: bool) -> None:
 @click.argument("name", shell_complete=endpoint_names)
 @options.command
 def get(run: Run, name: str) -> None:
-    """Show one endpoint with its deployments."""
-    run.out.state("endpoints", run.client().endpoints.get(name).state)
+    """Show one endpoint with its deployments and the models that they serve."""
+    endpoint = run.client().endpoints.get(name)
+    state = endpoint.state
+    run.out.state("endpoints", state, endpoint.session.serving(state))
 
 
 @endpoints.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloudml.cli.columns import COLUMNS, details, judged, metrics, moment, said, short, table
+from cloudml.cli.columns import COLUMNS, EMPTY, details, judged, metrics, moment, said, short, table
 from cloudml.cli.documents import (
     VERBS,
     as_json,
@@ -62,13 +62,14 @@ class Printer:
         rows = [[of(state) for of in columns.values()] for state in states]
         self.listing(noun, list(columns), rows, [state_document(state) for state in states])
 
-    def state(self, noun: str, state: State) -> None:
-        """One resource, whole."""
-        width = max(map(len, (*COLUMNS[noun], *details(state))))
+    def state(self, noun: str, state: State, models: Mapping[str, str] = EMPTY) -> None:
+        """One resource, whole; with the models that an endpoint serves."""
+        more = details(state, models)
+        width = max(map(len, (*COLUMNS[noun], *more)))
         lines = [f"{heading:{width}}  {of(state)}".rstrip() for heading, of in COLUMNS[noun].items()]
         lines += [f"{'FAILURE':{width}}  {state.failure.reason}"] if state.failure else []
-        lines += [f"{name:{width}}  {value}" for name, value in details(state).items()]
-        self.item(state.key.name, state_document(state), "\n".join(lines))
+        lines += [f"{name:{width}}  {value}" for name, value in more.items()]
+        self.item(state.key.name, state_document(state, models), "\n".join(lines))
 
     def versions(self, versions: Sequence[ModelVersion]) -> None:
         rows = [

@@ -48,7 +48,9 @@ class Progress:
         if self._quiet:
             return
         if event.what is Happened.PROGRESS:
-            return self._count(event)
+            return self._count(f"{event.key}: {event.text}")
+        if event.what is Happened.RETRYING and not self._verbose:
+            return self._count(event.text)
         if event.key is not None and event.key.kind == CONTENT and self._upload(event):
             return
         if not self._verbose and (event.what in CALLS or (event.key is not None and event.key.kind == CONTENT)):
@@ -66,12 +68,12 @@ class Progress:
             self._stream.write("\n")
         self._running = ""
 
-    def _count(self, event: Event) -> None:
-        """How far something has come: one line that is rewritten, and nothing without a terminal."""
+    def _count(self, line: str) -> None:
+        """How far something has come, or why it takes long: a line that is rewritten; nothing without a terminal."""
         if self._terminal:
             if not self._running:
-                self._write(f"{event.key}: {event.text}", stays=False)
-            self._rewrite(f"{event.key}: {event.text}")
+                self._write(line, stays=False)
+            self._rewrite(line)
 
     def _upload(self, event: Event) -> bool:
         """Tells of an upload that takes its time, with its size and how long it took; whether it did."""

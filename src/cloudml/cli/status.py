@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,12 +32,13 @@ def _resources(client: Client) -> Iterator[tuple[list[str], dict[str, Any]]]:
 
     for states in (client.jobs.list(), client.models.list(), client.endpoints.list()):
         for state in states:
-            row = [state.key.kind, state.key.name, phase(state), age(state), _what(state)]
-            yield row, state_document(state)
+            models = client.session.serving(state) if state.key.kind == "endpoint" else {}
+            row = [state.key.kind, state.key.name, phase(state), age(state), _what(state, models)]
+            yield row, state_document(state, models)
 
 
-def _what(state: State) -> str:
-    """The metrics of a run, the versions and aliases of a family, the traffic and address of an endpoint."""
+def _what(state: State, models: Mapping[str, str]) -> str:
+    """The metrics of a run, the versions and aliases of a family, the models, traffic and address of an endpoint."""
     from cloudml.cli.columns import aliases, failures, metrics, shares
     from cloudml.cli.documents import unsigned
 
@@ -48,7 +49,9 @@ def _what(state: State) -> str:
             number = len(state.of("version"))
             return f"{number} version{'' if number == 1 else 's'}  {aliases(state)}".rstrip()
         case "endpoint":
-            return "  ".join(filter(None, (shares(state), unsigned(state.facts.get("url") or ""), failures(state))))
+            return "  ".join(
+                filter(None, (shares(state, models), unsigned(state.facts.get("url") or ""), failures(state)))
+            )
     return metrics(state.facts.get("metrics") or {})
 
 

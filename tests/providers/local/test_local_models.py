@@ -12,7 +12,7 @@ import pytest
 from local_things import STACK, TIMEOUT, connected
 
 from cloudml.client import Client
-from cloudml.errors import AlreadyExists, Conflict, Denied, NotFound, QuotaExceeded, RunFailed, Throttled
+from cloudml.errors import AlreadyExists, Conflict, Denied, NotFound, ProviderError, QuotaExceeded, RunFailed, Throttled
 from cloudml.specs import Model
 from cloudml.states import Key
 from cloudml_local.errors import SQLITE, classify
@@ -178,6 +178,17 @@ def test_a_registry_that_cannot_be_opened_is_named(home: Path) -> None:
     assert str(home / "registry.db") in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("kept", [0, 4096], ids=["no database", "a torn one"])
+def test_a_registry_that_is_damaged_is_one_line_with_the_ways_out(home: Path, kept: int) -> None:
+    file = home / "registry.db"
+    Store(file).create_family("sums", "me", {})
+    whole = file.read_bytes()
+    file.write_bytes(whole[:kept] + b"?" * (len(whole) - kept))
+    with pytest.raises(ProviderError, match=r"^local ListFamilies: [^\n]+$") as caught:
+        connected(home).models.list()
+    assert f"put {file} back from a copy, or move it away" in (caught.value.hint or "")
+
+
 def test_a_registry_that_is_full_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.create_family("sums", "me", {})
     prepare = Store._prepare
@@ -215,7 +226,7 @@ def test_what_sqlite_refuses_is_told_apart(tmp_path: Path, statement: str, kind:
 
 
 def test_the_table_of_sqlites_codes_has_its_numbers() -> None:
-    names = ("PERM", "BUSY", "LOCKED", "READONLY", "IOERR", "FULL", "CANTOPEN")
+    names = ("PERM", "BUSY", "LOCKED", "READONLY", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB")
     assert list(SQLITE) == [getattr(sqlite3, f"SQLITE_{name}") for name in names]
 
 
