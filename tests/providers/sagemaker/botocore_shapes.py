@@ -42,7 +42,10 @@ def problems(operation: str, document: Mapping[str, Any], of: str = "sagemaker")
 def answer_problems(operation: str, document: Mapping[str, Any], of: str = "sagemaker") -> list[str]:
     """What is wrong with an answer."""
     plain = {name: value for name, value in document.items() if name != "ResponseMetadata"}
-    return list(_check(service(of).operation_model(operation).output_shape, plain, operation))
+    shape = service(of).operation_model(operation).output_shape
+    if shape is None:
+        return [f"{operation} answers nothing"] if plain else []
+    return list(_check(shape, plain, operation))
 
 
 def _check(shape: Any, value: Any, at: str) -> Iterator[str]:
@@ -110,6 +113,9 @@ CHECKS: Mapping[str, Callable[[Any, Any, str], Iterator[str]]] = {
 }
 
 
+POSIX = {"Alnum": "A-Za-z0-9", "Print": "\\x20-\\x7e", "ASCII": "\\x00-\\x7f"}
+
+
 @cache
 def _letters(category: str) -> str:
     """The characters of a Unicode category in the basic plane, as ranges of a character class."""
@@ -127,4 +133,5 @@ def _letters(category: str) -> str:
 def _compiled(pattern: str) -> re.Pattern[str]:
     """AWS writes Java's patterns; some end with a stray ``${1,128}``, where a quantifier was meant."""
     pattern = re.sub(r"\)\$\{1,\d+\}$", ")", pattern)
-    return re.compile(re.sub(r"\\p\{([A-Z])\}", lambda match: _letters(match[1]), pattern))
+    pattern = pattern.replace(r"\p{ASCII}*", "[\\x00-\\x7f]*")
+    return re.compile(re.sub(r"\\p\{(\w+)\}", lambda match: POSIX.get(match[1]) or _letters(match[1]), pattern))
