@@ -6,20 +6,21 @@ because an upload waits for it.
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cloudml_sagemaker.emulator.problems import Lost
 from cloudml_sagemaker.emulator.signing import Signer, signer
 
 LOOPBACK = "127.0.0.1"
-PIECE = 1 << 18  # bytes that are passed on at once
-HOP_BY_HOP = ("connection", "expect", "proxy-connection", "keep-alive")
+PIECE = 1 << 18  # bytes that are read at once
 IDLE = 60.0  # seconds after which an idle connection is closed
 
 
@@ -49,9 +50,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
+    """An answer; with ``file``, that is its body."""
+
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(repr=False, default=b"")
+    file: Path | None = None
 
 
 Backend = Callable[[Request], Answer]
@@ -59,13 +63,10 @@ Backend = Callable[[Request], Answer]
 
 @runtime_checkable
 class Streamed(Protocol):
-    """A backend that is another server: requests are passed on without being held in memory."""
+    """A backend that reads the body as it comes, because it may be large."""
 
-    def open(self, request: Request) -> Answer | socket.socket:
-        """A connection to it; or the answer, if the request is not passed on."""
-
-    def pushed(self, request: Request, manifest: bytes) -> None:
-        """What was put under an address with ``/manifests/`` in it, after it was taken."""
+    def stream(self, request: Request, body: Iterator[bytes]) -> Answer:
+        """The answer; what is left of the body is read after it."""
 
 
 class Front:
@@ -135,7 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, host.lower(), target, headers)
         backend = self.choose(request)
         if isinstance(backend, Streamed):
-            self._pass_on(request, backend)
+            body = self._body(headers)
+            answer = backend.stream(request, body)
+            for _ in body:
+                pass
+            self._send(answer)
             return
         request = replace(request, body=b"".join(self._body(headers)))
         try:
@@ -160,40 +165,19 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.readline().strip():
             pass
 
-    def _pass_on(self, request: Request, backend: Streamed) -> None:
-        """The request to another server, and its answer back; the connection ends with it."""
-        self.close_connection = True
-        found = backend.open(request)
-        if isinstance(found, Answer):
-            for _ in self._body(request.headers):
-                pass
-            self._send(found)
-            return
-        chunked = "chunked" in request.headers.get("transfer-encoding", "")
-        kept: list[bytes] = []
-        manifest = request.method == "PUT" and "/manifests/" in request.path
-        with found:
-            lines = [f"{request.method} {request.target} HTTP/1.1", "connection: close"]
-            lines += [f"{name}: {value}" for name, value in request.headers.items() if name not in HOP_BY_HOP]
-            found.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            for part in self._body(request.headers):
-                found.sendall(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
-                kept += [part] * manifest
-            found.sendall(b"0\r\n\r\n" if chunked else b"")
-            answer = found.recv(PIECE)
-            if manifest and answer.split(b" ", 2)[1:2] == [b"201"]:
-                backend.pushed(request, b"".join(kept))
-            while answer:
-                self.wfile.write(answer)
-                answer = found.recv(PIECE)
-
     def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
         names = {name.lower() for name in answer.headers}
         for name, value in answer.headers.items():
             self.send_header(name, value)
+        size = answer.file.stat().st_size if answer.file else len(answer.body)
         if "content-length" not in names and answer.status not in (204, 304):
-            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("Content-Length", str(size))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "HEAD":
+            return
+        if answer.file:
+            with answer.file.open("rb") as file:
+                shutil.copyfileobj(file, self.wfile, PIECE)
+        else:
             self.wfile.write(answer.body)
