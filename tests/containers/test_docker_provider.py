@@ -20,6 +20,7 @@ from cloudml.engines.docker import label
 from cloudml.errors import RunFailed
 from cloudml.runtime.manifest import write_manifest
 from cloudml.specs import TrainingJob
+from cloudml.testing.conformance.capabilities import CapabilitiesContract
 from cloudml.testing.conformance.jobs import JobsContract
 from cloudml.testing.conformance.rig import Rig, rig_of
 from cloudml_local.docker import Config, plugin
@@ -70,6 +71,10 @@ def rig(tmp_path: Path, engine: Any, base: str) -> Iterator[Rig]:
 
 
 class TestJobs(JobsContract):
+    pass
+
+
+class TestCapabilities(CapabilitiesContract):
     pass
 
 
