@@ -56,7 +56,7 @@ def connect_plugin(
     """A client for a plugin that is at hand; ``clock`` is for tests."""
     events, ticking = Events(list(listeners)), clock or Clock()
     caller = NativeCaller(plugin.name, plugin.classify, ticking, events)
-    opened = plugin.connect(make(plugin.config, plugin.name, settings or {}), caller)
+    opened = plugins.connect(plugin, make(plugin.config, plugin.name, settings or {}), caller)
     return Client(Session(opened, plugin, stack, events, ticking))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from cloudml.emulation import Emulator
 from cloudml.errors import ConfigError, MissingExtra, Unsupported
-from cloudml.spi import Plugin
+from cloudml.spi import Caller, Plugin, Provider
 
 GROUP = "cloudml.providers"
 
@@ -32,6 +33,16 @@ def load(name: str) -> Plugin:
     if not isinstance(plugin, Plugin):
         raise ConfigError(f"the entry point of provider {name!r} is not a cloudml.spi.Plugin")
     return plugin
+
+
+def connect(plugin: Plugin, config: Any, caller: Caller) -> Provider:
+    """The plugin's provider. MissingExtra if its SDK, which it imports only now, is not installed."""
+    try:
+        return plugin.connect(config, caller)
+    except ModuleNotFoundError as error:
+        entry = _entries().get(plugin.name)
+        hint = _install(entry) if entry else None
+        raise MissingExtra(f"provider {plugin.name!r} needs {error.name}", hint=hint) from error
 
 
 def emulator(name: str) -> Emulator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 from sagemaker_things import caller, config
 
-from cloudml import errors
-from cloudml.errors import ConfigError, ProviderError, Unauthenticated, Unavailable
+from cloudml import errors, plugins
+from cloudml.client import connect_plugin
+from cloudml.errors import ConfigError, MissingExtra, ProviderError, Unauthenticated, Unavailable
 from cloudml.waiting import Clock
 from cloudml_sagemaker.connect import opened
 from cloudml_sagemaker.plugin import plugin
@@ -93,6 +95,15 @@ def asked(**more: Any) -> Callable[[], object]:
 
 
 class TestBeforeAnyAnswer:
+    def test_without_the_sdk_it_says_what_to_install(self, nobody: pytest.MonkeyPatch) -> None:
+        nobody.setitem(sys.modules, "boto3", None)
+        nobody.delitem(sys.modules, "cloudml_sagemaker.connect", raising=False)
+        nobody.delattr("cloudml_sagemaker.connect", raising=False)
+        assert plugins.load("sagemaker").name == "sagemaker", "the plugin itself needs none"
+        with pytest.raises(MissingExtra, match="needs boto3") as missing:
+            connect_plugin(plugin, "shop-test", [], config().model_dump())
+        assert missing.value.hint == 'pip install "cloudml-sdk[sagemaker]"'
+
     def test_no_region(self, nobody: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigError, match="no region") as refused:
             plugin.connect(config(region=None), caller())
@@ -111,7 +122,7 @@ class TestBeforeAnyAnswer:
 
     def test_a_profile_that_is_not_there(self, nobody: pytest.MonkeyPatch) -> None:
         with pytest.raises(Unauthenticated, match="nobody-s"):
-            asked(profile="nobody-s")
+            asked(profile="nobody-s")()
 
     def test_nobody_answers(self, nobody: pytest.MonkeyPatch) -> None:
         """A region that does not exist has no host; here, a port where nobody listens."""
