@@ -59,6 +59,10 @@ class Account:
         place = f"/subscriptions/{self.subscription}/resourceGroups/cloudml/providers"
         return f"{place}/Microsoft.MachineLearningServices/workspaces/{self.workspace}"
 
+    @property
+    def region(self) -> str:
+        return self.emulated.azure.store.workspace(self.subscription, "cloudml", self.workspace).region
+
     def send(
         self,
         method: str,
@@ -117,7 +121,7 @@ class Account:
     def history(self, method: str, path: str, body: Any = None) -> Any:
         azure = self.emulated.azure
         told = {
-            "host": "eastus.api.azureml.ms",
+            "host": f"{self.region}.api.azureml.ms",
             "authorization": f"Bearer {azure.directory.token('https://ml.azure.com')}",
         }
         answer = azure.respond(Request(method, f"/history/v1.0{self.id}/{path}", told, json.dumps(body or {}).encode()))
@@ -176,7 +180,10 @@ class Account:
     def score(self, endpoint: str, body: Any, **headers: str) -> Answer:
         """One request to an endpoint, with its primary key."""
         keys = self.ask("POST", f"onlineEndpoints/{endpoint}/listKeys", ENDPOINTS)
-        told = {"host": f"{endpoint}.eastus.inference.ml.azure.com", "authorization": f"Bearer {keys['primaryKey']}"}
+        told = {
+            "host": f"{endpoint}.{self.region}.inference.ml.azure.com",
+            "authorization": f"Bearer {keys['primaryKey']}",
+        }
         told |= {name.replace("_", "-"): value for name, value in headers.items()}
         answer = self.emulated.azure.respond(Request("POST", "/score", told, json.dumps(body).encode()))
         assert answer is not None

@@ -91,7 +91,9 @@ def test_an_invalid_body_names_every_problem(account: Account) -> None:
 
 
 def test_every_subscription_is_a_world_of_its_own(account: Account) -> None:
-    other = replace(account, subscription=str(uuid.uuid4()))
+    told = account.emulated.up.clouds["azureml"].cloud.account()
+    assert told["AZURE_SUBSCRIPTION_ID"] == told["CLOUDML_AZUREML_SUBSCRIPTION"]
+    other = replace(account, subscription=told["AZURE_SUBSCRIPTION_ID"])
     account.environment("mine")
     assert [each["name"] for each in account.ask("GET", "environments", DEPLOYMENTS)["value"]] == ["mine"]
     assert other.ask("GET", "environments", DEPLOYMENTS)["value"] == []

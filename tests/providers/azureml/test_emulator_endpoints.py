@@ -297,8 +297,12 @@ def test_a_deployment_with_traffic_cannot_be_deleted(account: Account, name: str
 
 
 def test_a_name_is_taken_in_the_whole_region(account: Account, name: str) -> None:
-    other = replace(account, subscription=str(uuid.uuid4()))
+    elsewhere = replace(account, subscription=str(uuid.uuid4()))
+    assert elsewhere.region != account.region
     body = {"location": "eastus", "properties": {"authMode": "Key"}}
+    elsewhere.ask("PUT", f"onlineEndpoints/{name}", ENDPOINTS, body)
+    other = replace(account, subscription=str(uuid.uuid4()))
+    account.emulated.azure.store.regions[other.subscription] = account.region
     status, error = other.refused("PUT", f"onlineEndpoints/{name}", ENDPOINTS, body)
     assert status == 400
     assert "unique within a region" in error["details"][0]["message"]
@@ -394,7 +398,7 @@ def test_the_universal_image_serves_a_folder(account: Account, name: str, tmp_pa
         account, name, "blue"
     )
     uri = account.ask("GET", f"onlineEndpoints/{name}", ENDPOINTS)["properties"]["scoringUri"]
-    assert uri == f"https://{name}.eastus.inference.ml.azure.com/invocations"
+    assert uri == f"https://{name}.{account.region}.inference.ml.azure.com/invocations"
     traffic(account, name, blue=100)
     answer = account.score(name, {"instances": [[1, 2], [3, 4]]})
     assert json.loads(answer.body) == {"predictions": [3, 7]}

@@ -59,7 +59,7 @@ def test_a_put_goes_on_by_itself(patient: Account) -> None:
     assert seen[2]["endTime"]
     ready = patient.ask("GET", f"onlineEndpoints/{made}", ENDPOINTS)["properties"]
     assert ready["provisioningState"] == "Succeeded"
-    assert ready["scoringUri"] == f"https://{made}.eastus.inference.ml.azure.com/score"
+    assert ready["scoringUri"] == f"https://{made}.{patient.region}.inference.ml.azure.com/score"
 
 
 def test_nothing_else_may_happen_meanwhile(patient: Account) -> None:

@@ -79,22 +79,26 @@ class AzureML:
             self.close,
             inspect=self.inspect,
             reset=self.reset,
+            account=self.account,
         )
 
     def environment(self) -> Mapping[str, str]:
         """What a program needs: Azure's own variables, and those of cloudml's provider."""
-        subscription = str(uuid.uuid4())
         return {
             "AZURE_TENANT_ID": self.directory.tenant,
             "AZURE_CLIENT_ID": self.directory.client,
             "AZURE_CLIENT_SECRET": self.directory.secret,
-            "AZURE_SUBSCRIPTION_ID": subscription,
-            "CLOUDML_AZUREML_SUBSCRIPTION": subscription,
+            **self.account(),
             "CLOUDML_AZUREML_RESOURCE_GROUP": GROUP,
             "CLOUDML_AZUREML_WORKSPACE": WORKSPACE,
             "CLOUDML_AZUREML_IMAGE": IMAGE,
             "CLOUDML_AZUREML_COMPUTE": "cpu-cluster",
         }
+
+    def account(self) -> Mapping[str, str]:
+        """Another subscription: a world of its own, in a region of its own."""
+        subscription = str(uuid.uuid4())
+        return {"AZURE_SUBSCRIPTION_ID": subscription, "CLOUDML_AZUREML_SUBSCRIPTION": subscription}
 
     def inspect(self) -> Mapping[str, Any]:
         return {"workspaces": self.store.summary(), "faults": [repr(fault) for fault in self.site.faults]}

@@ -60,9 +60,7 @@ class Deployments:
             made = at.put(path, body)
         work = self._refused(made) or self._serving.deploy(at, endpoint.name, made)
         states = (made.properties["provisioningState"],)
-        operation = self._operations.begin(
-            at.subscription, states, lambda failure: _done(endpoint, made, failure), work
-        )
+        operation = self._operations.begin(at, states, lambda failure: _done(endpoint, made, failure), work)
         return call.promised("deployments", made, operation, created=before is None)
 
     def _check(self, at: Workspace, body: Document) -> None:
@@ -134,7 +132,7 @@ class Deployments:
                     shares.pop(name, None)
             at.drop(*made.path)
 
-        return call.going(self._operations.begin(at.subscription, ("Deleting",), gone, work))
+        return call.going(self._operations.begin(at, ("Deleting",), gone, work))
 
     def logs(self, call: Call) -> Answer:
         made, wanted = self._one(call), call.accepted("getLogs")

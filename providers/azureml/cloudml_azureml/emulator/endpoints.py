@@ -12,7 +12,7 @@ from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.operations import Operations, headers
 from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.signin import LIFETIME, ML, Directory
-from cloudml_azureml.emulator.store import REGION, Resource, Store, Workspace
+from cloudml_azureml.emulator.store import Resource, Store, Workspace
 
 NAME = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 SHORTEST, LONGEST = 3, 32
@@ -66,12 +66,16 @@ class Endpoints:
         if before is None:
             made.hidden |= {"primaryKey": secrets.token_urlsafe(24), "secondaryKey": secrets.token_urlsafe(24)}
         state = made.properties["provisioningState"]
-        operation = self._operations.begin(at.subscription, (state,), lambda failure: self._done(made, failure))
+        operation = self._operations.begin(at, (state,), lambda failure: _done(at, made, failure))
         return call.promised("onlineEndpoints", made, operation, created=before is None)
 
     def _refuse_taken(self, at: Workspace, name: str) -> None:
         for other in self._store:
-            if other is not at and any(path[:2] == ("onlineEndpoints", name) for path in [*other.resources]):
+            if (
+                other is not at
+                and other.region == at.region
+                and any(path[:2] == ("onlineEndpoints", name) for path in [*other.resources])
+            ):
                 said = "There is already an endpoint with this name, Endpoint name needs to be unique within a region. "
                 detail = (
                     "InferencingClientCallFailed",
@@ -110,14 +114,6 @@ class Endpoints:
         identity |= {"principalId": at.guid, "tenantId": at.tenant}
         return {"tags": {}, **wanted, "kind": "Managed", "identity": identity, "properties": properties}
 
-    def _done(self, endpoint: Resource, failure: Refused | None) -> None:
-        base = f"https://{endpoint.name.lower()}.{REGION}.inference.ml.azure.com"
-        route = endpoint.hidden.get("route", "/score")
-        uris = {"scoringUri": f"{base}{route}", "swaggerUri": f"{base}/swagger.json"}
-        state = {"provisioningState": "Failed" if failure else "Succeeded"}
-        endpoint.properties.update(uris | state)
-        endpoint.hidden |= {word: dict(endpoint.properties.get(word) or {}) for word in ("traffic", "mirrorTraffic")}
-
     def get(self, call: Call) -> Answer:
         return Answer(200, call.seen("onlineEndpoints", call.workspace.get("onlineEndpoints", call.names["name"])))
 
@@ -140,7 +136,7 @@ class Endpoints:
         def gone(_: Refused | None) -> None:
             at.drop("onlineEndpoints", name)
 
-        operation = self._operations.begin(at.subscription, ("Deleting",), gone, work)
+        operation = self._operations.begin(at, ("Deleting",), gone, work)
         return call.going(operation)
 
     def keys(self, call: Call) -> Answer:
@@ -166,5 +162,14 @@ class Endpoints:
         def changed(_: Refused | None) -> None:
             endpoint.hidden[word] = value
 
-        operation = self._operations.begin(call.workspace.subscription, ("Updating",), changed)
+        operation = self._operations.begin(call.workspace, ("Updating",), changed)
         return Answer(202, None, headers(operation, call.version, location=True))
+
+
+def _done(at: Workspace, endpoint: Resource, failure: Refused | None) -> None:
+    base = f"https://{endpoint.name.lower()}.{at.region}.inference.ml.azure.com"
+    route = endpoint.hidden.get("route", "/score")
+    uris = {"scoringUri": f"{base}{route}", "swaggerUri": f"{base}/swagger.json"}
+    state = {"provisioningState": "Failed" if failure else "Succeeded"}
+    endpoint.properties.update(uris | state)
+    endpoint.hidden |= {word: dict(endpoint.properties.get(word) or {}) for word in ("traffic", "mirrorTraffic")}

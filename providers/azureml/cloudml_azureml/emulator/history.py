@@ -11,7 +11,7 @@ from cloudml_azureml.emulator.places import ARTIFACTS, DATASTORE, container, lon
 from cloudml_azureml.emulator.runs import Run, Runs
 from cloudml_azureml.emulator.signin import ARM, ML, Directory
 from cloudml_azureml.emulator.storage import Storage
-from cloudml_azureml.emulator.store import REGION, Resource, Store, Workspace
+from cloudml_azureml.emulator.store import Resource, Store, Workspace
 
 PLANE = re.compile(r"/(history|data|modelregistry)/v1\.0(/subscriptions/.*)", re.IGNORECASE)
 SERVICES = ("api", "catalog", "experimentation", "gallery", "history", "hyperdrive", "labeling", "modelmanagement")
@@ -31,7 +31,7 @@ class History:
 
     def respond(self, request: Request) -> Answer:
         if request.path.strip("/").startswith("discovery"):
-            return Answer(200, dict.fromkeys(SERVICES, f"https://{REGION}.api.azureml.ms"))
+            return Answer(200, dict.fromkeys(SERVICES, f"https://{request.host}"))
         self._directory.check(request, ARM, ML)
         plane = PLANE.fullmatch(request.path)
         found = WORKSPACE.fullmatch(plane[2]) if plane else None
@@ -75,7 +75,7 @@ class History:
         outputs = {}
         for name, said in job.properties["outputs"].items():
             if name != "default" and run.status == "Completed":
-                asset = f"azureml://locations/{REGION}/workspaces/{at.guid}/data"
+                asset = f"azureml://locations/{at.region}/workspaces/{at.guid}/data"
                 outputs[name] = {
                     "assetId": f"{asset}/azureml_{job.name}_output_data_{name}/versions/1",
                     "type": MODEL_TYPES.get(said["jobOutputType"], said["jobOutputType"]),

@@ -11,7 +11,7 @@ from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.operations import Operations, headers
 from cloudml_azureml.emulator.places import run_folder
 from cloudml_azureml.emulator.runs import Runs
-from cloudml_azureml.emulator.store import REGION, Resource, Workspace
+from cloudml_azureml.emulator.store import Resource, Workspace
 from cloudml_azureml.emulator.workspaces import Workspaces, cluster
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}")
@@ -102,7 +102,7 @@ class Jobs:
     def cancel(self, call: Call) -> Answer:
         job = call.workspace.get("jobs", call.names["name"])
         ended = self._runs.cancel(call.workspace, job)
-        operation = self._operations.begin(call.workspace.subscription, ("Running",), lambda _: None, ended)
+        operation = self._operations.begin(call.workspace, ("Running",), lambda _: None, ended)
         return Answer(202, None, headers(operation, call.version, location=True, status=False))
 
     def delete(self, call: Call) -> Answer:
@@ -112,7 +112,7 @@ class Jobs:
         if not self._runs.ended(call.workspace, job):
             raise user_error(409, f"The job {job.name} is in status {job.properties['status']}; cancel it first.")
         at = call.workspace
-        operation = self._operations.begin(at.subscription, ("Deleting",), lambda _: at.drop(*job.path))
+        operation = self._operations.begin(at, ("Deleting",), lambda _: at.drop(*job.path))
         return Answer(202, None, headers(operation, call.version, location=True, status=False))
 
 
@@ -127,7 +127,7 @@ def _completed(workspace: Workspace, name: str, wanted: Document) -> Document:
     outputs["default"] = {"jobOutputType": "uri_folder", "mode": "ReadWriteMount", "uri": artifacts}
     studio = f"https://ml.azure.com/runs/{name}?wsid=/subscriptions/{workspace.subscription}"
     studio += f"/resourcegroups/{workspace.group}/workspaces/{workspace.name}&tid={workspace.tenant}"
-    tracking = f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{workspace.id}?"
+    tracking = f"azureml://{workspace.region}.api.azureml.ms/mlflow/v1.0{workspace.id}?"
     services = {
         "Tracking": {"jobServiceType": "Tracking", "endpoint": tracking},
         "Studio": {"jobServiceType": "Studio", "endpoint": studio},

@@ -21,7 +21,7 @@ from cloudml_azureml.emulator.answers import Document, Refused
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.places import ARTIFACTS, container, place, run_folder
 from cloudml_azureml.emulator.storage import Storage
-from cloudml_azureml.emulator.store import PROVIDER, REGION, Resource, Workspace
+from cloudml_azureml.emulator.store import PROVIDER, Resource, Workspace
 from cloudml_azureml.emulator.workspaces import CLUSTERS
 
 REFERENCE = re.compile(r"\$\{\{\s*(inputs|outputs)\.([^}\s]+)\s*\}\}")
@@ -164,7 +164,7 @@ class Nodes:
             "AZUREML_ARM_WORKSPACE_NAME": at.name,
             "AZUREML_ARM_PROJECT_NAME": self._properties["experimentName"],
             "AZUREML_WORKSPACE_ID": at.guid,
-            "AZUREML_SERVICE_ENDPOINT": f"https://{REGION}.api.azureml.ms",
+            "AZUREML_SERVICE_ENDPOINT": f"https://{at.region}.api.azureml.ms",
             "AZUREML_WORKSPACE_SCOPE": f"/subscriptions/{at.subscription}/resourceGroups/{at.group}/providers/"
             f"{PROVIDER}/workspaces/{at.name}",
             "AZUREML_CR_NODE_RANK": str(rank // self._per_node),

@@ -17,7 +17,7 @@ from typing import Any
 
 from cloudml.emulation.lifecycle import Lifecycle
 from cloudml_azureml.emulator.answers import Answer, Document, Refused, missing
-from cloudml_azureml.emulator.store import PROVIDER, REGION, now
+from cloudml_azureml.emulator.store import PROVIDER, Workspace, now
 
 ARM = "https://management.azure.com"
 PACE = {"x-ms-retry-after-ms": "200"}
@@ -30,7 +30,7 @@ class Operation:
     ``finish`` is called once, with why the work failed or None, and makes the change visible.
     """
 
-    subscription: str
+    workspace: Workspace
     states: Sequence[str]
     since: float
     finish: Callable[[Refused | None], None]
@@ -42,7 +42,8 @@ class Operation:
     reads: int = 0
 
     def place(self, what: str, version: str) -> str:
-        base = f"{ARM}/subscriptions/{self.subscription}/providers/{PROVIDER}/locations/{REGION}"
+        at = self.workspace
+        base = f"{ARM}/subscriptions/{at.subscription}/providers/{PROVIDER}/locations/{at.region}"
         return f"{base}/{what}/{self.id}?api-version={version}"
 
 
@@ -57,12 +58,12 @@ class Operations:
 
     def begin(
         self,
-        subscription: str,
+        workspace: Workspace,
         states: Sequence[str],
         finish: Callable[[Refused | None], None],
         work: Future[None] | None = None,
     ) -> Operation:
-        operation = Operation(subscription, states, self._lifecycle.clock(), finish, work)
+        operation = Operation(workspace, states, self._lifecycle.clock(), finish, work)
         with self._lock:
             self._known[operation.id] = self._going[operation.id] = operation
         return operation

@@ -55,7 +55,7 @@ class Schedules:
         def done(failure: Refused | None) -> None:
             made.properties["provisioningState"] = "Failed" if failure else "Succeeded"
 
-        operation = self._operations.begin(call.workspace.subscription, (state,), done)
+        operation = self._operations.begin(call.workspace, (state,), done)
         return call.promised("schedules", made, operation, created=before is None)
 
     def get(self, call: Call) -> Answer:
@@ -76,7 +76,7 @@ class Schedules:
             return Answer(204)
         made.properties["provisioningState"] = "Deleting"
         at = call.workspace
-        return call.going(self._operations.begin(at.subscription, ("Deleting",), lambda _: at.drop(*made.path)))
+        return call.going(self._operations.begin(at, ("Deleting",), lambda _: at.drop(*made.path)))
 
     def trigger(self, call: Call) -> Answer:
         schedule = call.workspace.get("schedules", call.names["name"])

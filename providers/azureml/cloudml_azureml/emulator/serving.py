@@ -24,7 +24,7 @@ from cloudml_azureml.emulator.signin import ML, Directory
 from cloudml_azureml.emulator.storage import Storage
 from cloudml_azureml.emulator.store import Resource, Store, Workspace
 
-HOST = re.compile(r"([^.]+)\.[^.]+\.inference\.ml\.azure\.com")
+HOST = re.compile(r"([^.]+)\.([^.]+)\.inference\.ml\.azure\.com")
 REVIVE_EVERY = 0.5  # seconds
 QUEUE = 2  # requests that may wait or run, in multiples of what may run
 DROPPED = frozenset(
@@ -163,7 +163,7 @@ class Serving:
     def respond(self, request: Request) -> Answer:
         """What <endpoint>.<region>.inference.ml.azure.com says."""
         found = HOST.fullmatch(request.host)
-        workspace, endpoint = self._endpoint(found[1] if found else "")
+        workspace, endpoint = self._endpoint(*(found.groups() if found else ("", "")))
         self._authorize(request, endpoint)
         if request.path == "/swagger.json":
             return Answer(404, {"error": {"code": "NotFound", "message": "The deployment has no swagger."}})
@@ -171,8 +171,10 @@ class Serving:
         self._mirror(request, workspace, endpoint)
         return self._asked(request, workspace, endpoint, name)
 
-    def _endpoint(self, name: str) -> tuple[Workspace, Resource]:
+    def _endpoint(self, name: str, region: str) -> tuple[Workspace, Resource]:
         for workspace in self._store:
+            if workspace.region != region:
+                continue
             for endpoint in workspace.children("onlineEndpoints"):
                 if endpoint.name.lower() == name:
                     return workspace, endpoint

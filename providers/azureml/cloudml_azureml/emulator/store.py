@@ -16,7 +16,15 @@ from typing import Any
 from cloudml_azureml.emulator.answers import Document, Refused, missing
 
 GROUP = "cloudml"
-REGION = "eastus"
+# Each subscription has a region of its own, as long as there are any, so that worlds do not take each other's names.
+REGIONS = (
+    *("eastus", "eastus2", "westus", "westus2", "westus3", "centralus", "northcentralus", "southcentralus"),
+    *("westcentralus", "canadacentral", "canadaeast", "brazilsouth", "northeurope", "westeurope", "uksouth", "ukwest"),
+    *("francecentral", "germanywestcentral", "switzerlandnorth", "swedencentral", "norwayeast", "polandcentral"),
+    *("italynorth", "spaincentral", "uaenorth", "qatarcentral", "israelcentral", "southafricanorth", "centralindia"),
+    *("southindia", "japaneast", "japanwest", "koreacentral", "koreasouth", "eastasia", "southeastasia"),
+    *("australiaeast", "australiasoutheast", "newzealandnorth", "mexicocentral"),
+)
 PROVIDER = "Microsoft.MachineLearningServices"
 ACCOUNT = "cloudmlemulated"  # the one storage account of all workspaces
 
@@ -62,6 +70,7 @@ class Workspace:
     group: str
     name: str
     tenant: str
+    region: str
     guid: str = field(default_factory=lambda: str(uuid.uuid4()))
     created: str = field(default_factory=now)
     tags: dict[str, str] = field(default_factory=dict)
@@ -138,8 +147,8 @@ def describe(at: Workspace) -> Document:
         "hbiWorkspace": False,
         "provisioningState": "Succeeded",
         "workspaceId": at.guid,
-        "discoveryUrl": f"https://{REGION}.api.azureml.ms/discovery",
-        "mlFlowTrackingUri": f"azureml://{REGION}.api.azureml.ms/mlflow/v1.0{at.id}",
+        "discoveryUrl": f"https://{at.region}.api.azureml.ms/discovery",
+        "mlFlowTrackingUri": f"azureml://{at.region}.api.azureml.ms/mlflow/v1.0{at.id}",
         "publicNetworkAccess": "Enabled",
         "storageHnsEnabled": False,
         "v1LegacyMode": False,
@@ -147,7 +156,7 @@ def describe(at: Workspace) -> Document:
     }
     people = {"createdAt": at.created, "createdBy": "cloudml", "createdByType": "Application"}
     people |= {"lastModifiedAt": at.created, "lastModifiedBy": "cloudml", "lastModifiedByType": "Application"}
-    head: Document = {"id": at.id, "name": at.name, "type": f"{PROVIDER}/workspaces", "location": REGION}
+    head: Document = {"id": at.id, "name": at.name, "type": f"{PROVIDER}/workspaces", "location": at.region}
     head |= {"tags": at.tags, "etag": None, "kind": "Default", "sku": {"name": "Basic", "tier": "Basic"}}
     identity = {"type": "SystemAssigned", "principalId": at.guid, "tenantId": at.tenant}
     return {**head, "identity": identity, "properties": properties, "systemData": people}
@@ -158,6 +167,7 @@ class Store:
 
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
+        self.regions: dict[str, str] = {}  # by subscription
         self._workspaces: dict[tuple[str, str], Workspace] = {}
         self._lock = threading.Lock()
 
@@ -176,8 +186,13 @@ class Store:
         key = (subscription.lower(), name.lower())
         with self._lock:
             if key not in self._workspaces:
-                self._workspaces[key] = Workspace(key[0], GROUP, key[1], self.tenant)
+                self._workspaces[key] = Workspace(key[0], GROUP, key[1], self.tenant, self._region(key[0]))
             return self._workspaces[key]
+
+    def _region(self, subscription: str) -> str:
+        """The region that comes next; once all have been given out, with a number behind them."""
+        round, place = divmod(len(self.regions), len(REGIONS))
+        return self.regions.setdefault(subscription, REGIONS[place] + (f"-{round + 1}" if round else ""))
 
     def __iter__(self) -> Iterator[Workspace]:
         with self._lock:
@@ -186,6 +201,7 @@ class Store:
     def clear(self) -> None:
         with self._lock:
             self._workspaces.clear()
+            self.regions.clear()
 
     def summary(self) -> dict[str, Any]:
         """Per workspace, the paths of its resources."""

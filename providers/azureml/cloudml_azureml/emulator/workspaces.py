@@ -9,7 +9,7 @@ from cloudml_azureml.emulator.answers import Answer, Document, invalid, missing,
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.places import ARTIFACTS, BLOBS, container
 from cloudml_azureml.emulator.storage import Storage
-from cloudml_azureml.emulator.store import ACCOUNT, PROVIDER, REGION, WORKSPACES, Workspace, describe
+from cloudml_azureml.emulator.store import ACCOUNT, PROVIDER, WORKSPACES, Workspace, describe
 
 HOURS = 1.0  # how long a signature lasts unless the client says
 # Clusters that are there from the beginning: name, size, whether its machines can be taken away, most nodes.
@@ -102,10 +102,10 @@ def _compute(at: Workspace, name: str) -> Document:
     inner: dict[str, Any] = {"vmSize": size, "vmPriority": priority, "scaleSettings": scale, "osType": "Linux"}
     inner |= {"currentNodeCount": 0, "targetNodeCount": 0, "allocationState": "Steady", "subnet": None}
     inner |= {"remoteLoginPortPublicAccess": "NotSpecified"}
-    properties: Document = {"computeType": "AmlCompute", "computeLocation": REGION, "provisioningState": "Succeeded"}
+    properties: Document = {"computeType": "AmlCompute", "computeLocation": at.region, "provisioningState": "Succeeded"}
     properties |= {"isAttachedCompute": False, "properties": inner}
     head = {"id": f"{at.id}/computes/{name}", "name": name, "type": f"{PROVIDER}/workspaces/computes"}
-    return {**head, "location": REGION, "properties": properties}
+    return {**head, "location": at.region, "properties": properties}
 
 
 def cluster(workspace: Workspace, identity: str | None) -> str | None:
