@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cloudml_vertex.emulator.problems import Problem, wrong_fields
+from google.cloud import aiplatform_v1
+
+from cloudml_vertex.emulator.problems import Problem, invalid, wrong_fields
 
 PACKAGE = "google.cloud.aiplatform.v1."
 RULES: Mapping[str, Mapping[str, Sequence[str]]] = json.loads((Path(__file__).parent / "annotations.json").read_text())
@@ -27,6 +29,12 @@ def check(message: Any) -> None:
     missing = [(path, "Required field is not set.") for path in _missing(message, "")]
     if missing:
         raise wrong_fields(*missing)
+
+
+def drop_outputs(message: Any) -> None:
+    """What only the service writes is not taken from a request."""
+    for field in RULES["output_only"].get(message.DESCRIPTOR.full_name.removeprefix(PACKAGE), ()):
+        message.ClearField(field)
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
@@ -53,8 +61,11 @@ def masked(kind: str, mask: Sequence[str]) -> Sequence[str]:
     if not mask:
         raise wrong_fields(("update_mask", "Required field is not set."))
     fields = [re.sub(r"(?<!^)(?=[A-Z])", "_", path).lower() for path in mask]
+    known = getattr(aiplatform_v1, kind).pb().DESCRIPTOR.fields_by_name
     fixed = {*RULES["immutable"].get(kind, ()), *RULES["output_only"].get(kind, ())}
     for field in fields:
+        if field not in known:
+            raise invalid(f"The update mask names {field!r}, which {kind} does not have.")
         if field in fixed:
             raise Problem("INVALID_ARGUMENT", f"The field {field!r} of {kind} is immutable or output only.")
     return fields

@@ -44,11 +44,11 @@ class Vertex:
         self.operations = Operations(self.world, site.lifecycle)
         self.runs = Runs(site, self.buckets.folder)
         self.servers = Servers(self.runs, self.buckets)
-        models = Models(self.world, self.operations, self.buckets)
+        models = self.models = Models(self.world, self.operations, self.buckets)
         endpoints = Endpoints(self.world, self.operations, models, self.servers, site.faults)
         self.jobs = Jobs(self.world, self.operations, self.runs, site.lifecycle, site.faults)
         monitoring = Monitoring(self.world, self.operations)
-        predictions = Predictions(endpoints, self.servers)
+        predictions = self.predictions = Predictions(endpoints, self.servers)
         core = Core(self.world, self.operations, site.faults, (self.jobs, models, endpoints, monitoring, predictions))
         self.grpc = GrpcFront(core, self.directory)
         rest, seen = RestFront(core, predictions), Observing(self.runs, predictions)
@@ -81,8 +81,7 @@ class Vertex:
                     return answer(request)
             raise Problem("NOT_FOUND", f"{request.host} is not emulated.")
         except Problem as problem:
-            code = 412 if problem.status == "FAILED_PRECONDITION" and "storage" in request.path else problem.code
-            return Answer(code, {"error": {**problem.document()["error"], "code": code}})
+            return Answer(problem.code, problem.document())
         except Lost:
             return None
         except (ValueError, KeyError, TypeError) as wrong:
@@ -119,18 +118,23 @@ class Vertex:
     def reset(self) -> None:
         """Everything is gone but the account and its empty bucket."""
         self.operations.clear()
-        self.jobs.clear()
-        self.runs.clear()
-        self.servers.clear()
-        self.world.clear()
-        self.buckets.clear()
-        self.buckets.make(BUCKET)
+        with self.world.lock:  # or a job that is made meanwhile would be moved on without being there
+            self.jobs.clear()
+            self.models.clear()
+            self.runs.clear()
+            self.servers.clear()
+            self.predictions.clear()
+            self.world.clear()
+            self.buckets.clear()
+            self.buckets.make(BUCKET)
 
     def close(self) -> None:
+        """No more calls; then what they have begun, so that nothing begins again."""
+        self.server.close()
+        self.grpc.stop()
         self.operations.clear()
         self.jobs.close()
         self.runs.clear()
-        self.server.close()
         self.grpc.close()
 
 

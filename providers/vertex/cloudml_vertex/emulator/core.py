@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from google.cloud import aiplatform_v1
 from google.longrunning import operations_pb2
@@ -25,6 +25,12 @@ PACKAGE = "/google.cloud.aiplatform.v1."
 LONGRUNNING = "/google.longrunning.Operations/"
 WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 UNLOCKED = ("Predict", "RawPredict")  # they wait for a model, and change nothing
+# Where a request says what it is about, the most telling field first.
+TARGETS = (
+    *("name", "endpoint_id", "endpoint", "parent_model", "model_id", "model", "custom_job"),
+    *("model_deployment_monitoring_job", "parent"),
+)
+T = TypeVar("T")
 REFUSALS: Mapping[Trouble, tuple[str, str]] = {
     Trouble.THROTTLE: (
         "RESOURCE_EXHAUSTED",
@@ -74,21 +80,28 @@ class Core:
         if method is None:
             raise Problem("UNIMPLEMENTED", f"{path} is not emulated.")
         checks.check(message)
-        fault = self._faults.take(method.name, _target(message), *REFUSALS, Trouble.SLOW, Trouble.LOSE)
+        return self.disturbed(method.name, _target(message), lambda: self._act(method, message))
+
+    def disturbed(self, name: str, target: str, act: Callable[[], T]) -> T:
+        """What ``act`` gives, unless a fault is ordered for the method on that target. Raises Problem, Lost."""
+        fault = self._faults.take(name, target, *REFUSALS, Trouble.SLOW, Trouble.LOSE)
         if fault and fault.trouble in REFUSALS:
             raise Problem(*REFUSALS[fault.trouble])
         if fault and fault.trouble is Trouble.SLOW:
             time.sleep(fault.seconds)
-        if method.name in UNLOCKED:
-            found = method.act(message)
-        else:
-            with self._world.lock:
-                answer = method.act(message)
-                found = type(answer)()
-                found.CopyFrom(answer)
+        found = act()
         if fault and fault.trouble is Trouble.LOSE:
-            raise Lost(method.name)
+            raise Lost(name)
         return found
+
+    def _act(self, method: Method, message: Any) -> Any:
+        if method.name in UNLOCKED:
+            return method.act(message)
+        with self._world.lock:
+            answer = method.act(message)
+            found = type(answer)()
+            found.CopyFrom(answer)
+            return found
 
     def _list(self, request: Any) -> Any:
         return operations_pb2.ListOperationsResponse(operations=self._operations.under(request.name))
@@ -106,8 +119,9 @@ def _of(services: tuple[Any, ...], name: str) -> Callable[[Any], Any]:
 
 def _target(message: Any) -> str:
     """What a fault may name: the last part of the resource, or the name that it is to have."""
-    for field in ("name", "endpoint", "parent"):
+    for field in TARGETS:
         value = getattr(message, field, "")
-        if isinstance(value, str) and value:
-            return value.rpartition("/")[2]
+        text = value if isinstance(value, str) else value.name or value.display_name
+        if text:
+            return str(text).rpartition("/")[2]
     return ""

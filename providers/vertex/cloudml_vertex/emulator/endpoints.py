@@ -29,6 +29,9 @@ COLLECTION = "endpoints"
 ID = r"[0-9]{1,10}|[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
 DEPLOYED_ID = r"[1-9][0-9]{0,9}"
 NEW = "0"  # in a traffic split: the model that is being deployed
+MUTABLE = tuple(
+    f"dedicated_resources.{field}" for field in ("min_replica_count", "max_replica_count", "autoscaling_metric_specs")
+)
 UPDATABLE = ("display_name", "description", "labels", "traffic_split", "client_connection_config")
 
 
@@ -57,6 +60,7 @@ class Endpoints:
             raise Problem("ALREADY_EXISTS", f"The Endpoint {name} already exists.")
         endpoint = Endpoint()
         endpoint.CopyFrom(request.endpoint)
+        checks.drop_outputs(endpoint)
         endpoint.name = name
         if endpoint.dedicated_endpoint_enabled:
             location, project = parent.split("/")[3], parent.split("/")[1]
@@ -123,7 +127,7 @@ class Endpoints:
         split = {deployed.id if id == NEW else id: share for id, share in request.traffic_split.items()}
         self._check_split(split, ids | {deployed.id})
         deployed.model, deployed.model_version_id = model.name, model.version_id
-        doom = self._faults.take("DeployModel", deployed.display_name, Trouble.CAPACITY, Trouble.FAIL)
+        doom = self._faults.take("DeployModel", endpoint.name.rpartition("/")[2], Trouble.CAPACITY, Trouble.FAIL)
 
         def work(closing: threading.Event) -> None:
             if doom:
@@ -181,9 +185,18 @@ class Endpoints:
         if there is None:
             raise missing(f"{endpoint.name}/deployedModels/{given.id}")
 
+        for path in request.update_mask.paths:
+            if path not in MUTABLE:
+                raise invalid(f"The field {path!r} of a DeployedModel cannot be changed; {', '.join(MUTABLE)} can.")
+        changed = DeployedModel()
+        changed.CopyFrom(there)
+        for path in request.update_mask.paths:
+            changed.dedicated_resources.ClearField(path.rpartition(".")[2])
+        request.update_mask.MergeMessage(given, changed)
+        self._check_resources(changed)
+
         def finish() -> Any:
-            there.dedicated_resources.min_replica_count = given.dedicated_resources.min_replica_count
-            there.dedicated_resources.max_replica_count = given.dedicated_resources.max_replica_count
+            there.CopyFrom(changed)
             return MutateDeployedModelResponse(deployed_model=there)
 
         return self._operations.start("MutateDeployedModel", endpoint.name, finish)

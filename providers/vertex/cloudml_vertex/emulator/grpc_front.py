@@ -39,8 +39,13 @@ class GrpcFront(grpc.GenericRpcHandler):  # type: ignore[misc]
             answer, request_deserializer=method.request.FromString, response_serializer=_bytes
         )
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """No more calls; those that still run are not answered."""
         self._server.stop(0).wait()
+
+    def close(self) -> None:
+        """Ends its threads, once what they wait for has ended."""
+        self.stop()
         self._pool.shutdown()
 
     def _answer(self, path: str, message: Any, context: Any) -> Any:

@@ -14,6 +14,7 @@ from google.protobuf import empty_pb2
 from cloudml.emulation import Container
 from cloudml.emulation.faults import Faults, Trouble
 from cloudml.emulation.lifecycle import Lifecycle
+from cloudml.errors import CloudmlError
 from cloudml_vertex.emulator import checks
 from cloudml_vertex.emulator.machines import check_machine
 from cloudml_vertex.emulator.operations import Operations
@@ -32,6 +33,22 @@ WEEK = 7 * 86400  # the service's default limit
 GRACE = 20.0
 STOCKOUT = "Resources are insufficient in region. Please try a different region or use a different accelerator."
 POOL = "workerpool"
+SPOT = aiplatform_v1.Scheduling.Strategy.SPOT
+RESTARTS = 6  # of a spot job
+PACKAGES = 100  # of a Python package spec (its reference)
+UNPACK = """
+import json, os, shutil, sys, tempfile
+home, places, module = tempfile.mkdtemp(), json.loads(sys.argv[1]), sys.argv[2]
+for number, place in enumerate(places):
+    if not os.path.isfile(place):
+        sys.exit("The package " + place.replace("/gcs/", "gs://", 1) + " does not exist.")
+    form = "zip" if place.endswith((".whl", ".zip")) else "gztar"
+    shutil.unpack_archive(place, os.path.join(home, str(number)), form)
+roots = [folder for folder, _, names in os.walk(home) if "setup.py" in names or "pyproject.toml" in names]
+tops = roots + [root + "/src" for root in roots] + [os.path.join(home, str(number)) for number in range(len(places))]
+os.environ["PYTHONPATH"] = os.pathsep.join(tops + [os.environ.get("PYTHONPATH", "")])
+os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[3:]])
+"""
 
 
 @dataclass
@@ -44,7 +61,7 @@ class Going:
     containers: dict[str, str] = field(default_factory=dict)  # replica -> container
     cancelled: bool = False
     timeout: float = WEEK
-    preempted: bool = False
+    restarts: int = 0
 
 
 class Jobs:
@@ -70,6 +87,7 @@ class Jobs:
         _check_pools(request.custom_job.job_spec)
         job = CustomJob()
         job.CopyFrom(request.custom_job)
+        checks.drop_outputs(job)
         job.name = f"{request.parent}/{COLLECTION}/{self._world.number()}"
         job.state = getattr(STATE, STAGES[0])
         stamp(job, "create_time", "update_time")
@@ -108,12 +126,6 @@ class Jobs:
 
         return self._operations.start("DeleteCustomJob", job.name, finish)
 
-    def preempt(self, name: str) -> None:
-        """The spot machines of a job are taken away: it is started again, as documented."""
-        with self._world.lock:
-            if name in self._going:
-                self._going[name].preempted = True
-
     def clear(self) -> None:
         with self._world.lock:
             self._going.clear()
@@ -128,7 +140,14 @@ class Jobs:
         while not self._closing.wait(TICK):
             with self._world.lock:
                 for going in list(self._going.values()):
-                    self._step(going, self._world.rows(COLLECTION)[going.name])
+                    job = self._world.rows(COLLECTION)[going.name]
+                    try:
+                        self._step(going, job)
+                    except (CloudmlError, OSError) as error:  # of this machine: the other jobs go on
+                        going.containers = {}
+                        self._finish(
+                            going, job, STATE.JOB_STATE_FAILED, Problem("INTERNAL", f"Internal error: {error}")
+                        )
 
     def _step(self, going: Going, job: Any) -> None:
         if going.cancelled:
@@ -156,19 +175,19 @@ class Jobs:
         stamp(job, "start_time", "update_time")
 
     def _container(self, going: Going, job: Any, replica: Replica) -> tuple[Container, Source]:
-        spec = replica.pool.container_spec
+        program = _program(replica.pool)
         number, project = job.name.rpartition("/")[2], job.name.split("/")[1]
         env = {
             "CLOUD_ML_JOB_ID": number,
             "CLUSTER_SPEC": json.dumps(cluster(job, replica)),
             **_directories(job.job_spec.base_output_directory.output_uri_prefix),
-            **environment(spec.env),
+            **environment(program.env),
         }
         container = Container(
             id=f"job-{number}-{replica.name}",
-            image=spec.image_uri,
-            command=tuple(spec.command),
-            arguments=tuple(spec.args),
+            image=program.image,
+            command=program.command,
+            arguments=program.arguments,
             env=env,
             timeout=going.timeout,
             grace=GRACE,
@@ -179,10 +198,9 @@ class Jobs:
 
     def _watch(self, going: Going, job: Any) -> None:
         """The first replica's end is the job's; another's failure is too."""
-        if going.preempted:
-            going.preempted = False
-            self._let_go(going)
-            job.state = STATE.JOB_STATE_PENDING
+        spot = job.job_spec.scheduling.strategy == SPOT
+        if spot and self._faults.take("CreateCustomJob", job.display_name, Trouble.PREEMPT):
+            self._taken_away(going, job)
             return
         for name, id in going.containers.items():
             ran = self._runs.look(id)
@@ -194,6 +212,15 @@ class Jobs:
             if ran.exit_code != 0:
                 self._finish(going, job, STATE.JOB_STATE_FAILED, _exit(name, ran.exit_code, ran.reason, going.timeout))
                 return
+
+    def _taken_away(self, going: Going, job: Any) -> None:
+        """A spot job is started again, six times at most (facts, containers.md §1.8)."""
+        if going.restarts == RESTARTS:
+            self._finish(going, job, STATE.JOB_STATE_FAILED, Problem("RESOURCE_EXHAUSTED", STOCKOUT))
+            return
+        self._let_go(going)
+        going.restarts += 1
+        job.state = STATE.JOB_STATE_PENDING
 
     def _cancel(self, going: Going, job: Any) -> None:
         running = [id for id in going.containers.values() if self._runs.look(id).running]
@@ -252,6 +279,27 @@ def cluster(job: Any, replica: Replica) -> Mapping[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Program:
+    """What a replica runs, whichever way its pool says it."""
+
+    image: str
+    command: tuple[str, ...]
+    arguments: tuple[str, ...]
+    env: Any
+
+
+def _program(pool: Any) -> Program:
+    """A Python package is unpacked and run as a module; nothing that it requires is installed."""
+    if pool.WhichOneof("task") == "container_spec":
+        spec = pool.container_spec
+        return Program(spec.image_uri, tuple(spec.command), tuple(spec.args), spec.env)
+    spec = pool.python_package_spec
+    places = [uri.replace("gs://", "/gcs/", 1) for uri in spec.package_uris]
+    command = ("python3", "-c", UNPACK, json.dumps(places), spec.python_module)
+    return Program(spec.executor_image_uri, command, tuple(spec.args), spec.env)
+
+
 def _directories(base: str) -> dict[str, str]:
     """The ``AIP_*`` folders exist only below a base output directory."""
     if not base:
@@ -268,10 +316,11 @@ def _check_pools(spec: Any) -> None:
             raise wrong_fields((f"{place}.replica_count", "The first worker pool must have exactly one replica."))
         if pool.WhichOneof("task") is None:
             raise wrong_fields((place, "Either container_spec or python_package_spec is needed."))
-        if pool.WhichOneof("task") == "python_package_spec":
-            raise Problem("UNIMPLEMENTED", "Python packages are not emulated; give a container_spec.")
+        package = pool.python_package_spec
+        if pool.WhichOneof("task") == "python_package_spec" and not 0 < len(package.package_uris) <= PACKAGES:
+            raise wrong_fields((f"{place}.python_package_spec.package_uris", f"1 to {PACKAGES} packages are needed."))
         check_machine(pool.machine_spec, f"{place}.machine_spec")
-        for each in pool.container_spec.env:
+        for each in (*pool.container_spec.env, *package.env):
             if each.name.startswith("AIP_"):
                 raise invalid(f"The environment variable {each.name} is reserved.")
 

@@ -25,6 +25,7 @@ DEFAULT = "default"
 ENV = 200  # variables of a container
 # Of the model, whichever version is asked for; the rest is a version's own (reference of UpdateModelRequest).
 SHARED = ("display_name", "description")
+UPDATABLE = (*SHARED, "labels", "version_description")
 
 
 class Models:
@@ -35,6 +36,9 @@ class Models:
         self._operations = operations
         self._buckets = buckets
         self._numbers: dict[str, int] = {}  # the last version of each model: numbers are never given again
+
+    def clear(self) -> None:
+        self._numbers.clear()
 
     # -- the API -----------------------------------------------------------------------------------------------------
 
@@ -51,6 +55,7 @@ class Models:
         number = self._numbers[name] = self._numbers.get(name, 0) + 1
         model = Model()
         model.CopyFrom(request.model)
+        checks.drop_outputs(model)
         model.name, model.version_id = name, str(number)
         uri = model.artifact_uri
         if model.HasField("container_spec"):
@@ -105,6 +110,8 @@ class Models:
                 checks.check_labels(request.model.labels)
             elif (field == "version_description") != versioned and field not in SHARED:
                 raise precondition(f"{field} cannot be updated under the name {name}.")
+            elif field not in UPDATABLE:
+                raise invalid(f"The field {field!r} of a Model cannot be updated, or that is not emulated.")
             for each in [row] if versioned else self._of(row.name):
                 _set(each, request.model, field)
         stamp(row, "update_time", *(["version_update_time"] if versioned else []))

@@ -39,6 +39,7 @@ class Monitoring:
             raise invalid("monitor_interval must be at least one hour.")
         job = Job()
         job.CopyFrom(given)
+        checks.drop_outputs(job)
         job.name = f"{check_parent(request.parent)}/{COLLECTION}/{self._world.number()}"
         job.state = STATE.JOB_STATE_PENDING
         stamp(job, "create_time", "update_time")

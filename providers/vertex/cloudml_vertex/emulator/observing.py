@@ -18,6 +18,7 @@ CLAUSE = re.compile(r'(?P<field>[\w.]+)\s*(?P<operator>>=|<=|=|>|<)\s*"(?P<value
 PAGE = 50
 LONGEST = 1000
 MINUTE = 60
+SERVING_LOG = "aiplatform.googleapis.com%2Fprediction_container"  # assumed
 PREFIX = "aiplatform.googleapis.com/prediction/online/"
 
 
@@ -52,7 +53,7 @@ class Observing:
         metric = tests.get("metric.type", "").removeprefix(PREFIX)
         start, end = (_moment(request.query[f"interval.{name}Time"]) / 1e9 for name in ("start", "end"))
         found = []
-        for endpoint, rows in self._predictions.counted.items():
+        for endpoint, rows in [*self._predictions.counted.items()]:
             id = endpoint.rpartition("/")[2]
             inside = [row for row in rows if start <= row[0] <= end]
             if tests.get("resource.labels.endpoint_id") in (None, id) and inside:
@@ -105,7 +106,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "resource": {"type": entry.kind, "labels": dict(entry.labels)},
         "timestamp": moment,
         "severity": "INFO",
-        "logName": f"projects/{entry.project}/logs/workerpool0-0",
+        "logName": f"projects/{entry.project}/logs/{entry.labels.get('task_name', SERVING_LOG)}",
         "receiveTimestamp": moment,
     }
 

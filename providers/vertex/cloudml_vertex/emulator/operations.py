@@ -12,6 +12,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, timestamp_pb2
 
 from cloudml.emulation.lifecycle import Lifecycle
+from cloudml.errors import CloudmlError
 from cloudml_vertex.emulator.checks import RULES
 from cloudml_vertex.emulator.problems import Problem, missing
 from cloudml_vertex.emulator.world import World
@@ -54,8 +55,8 @@ class Operations:
             self._end(row, finish)
         else:
             thread = threading.Thread(target=self._run, args=(row, began, finish, work), name=row.name, daemon=True)
-            self._threads.add(thread)
             thread.start()
+            self._threads = {each for each in self._threads if each.is_alive()} | {thread}
         return self.read(row.name, count=False)
 
     def read(self, name: str, count: bool = True) -> Any:
@@ -98,8 +99,8 @@ class Operations:
                 self._end(row, finish)
         except Problem as problem:
             self._fail(row, problem)
-        finally:
-            self._threads.discard(threading.current_thread())
+        except (CloudmlError, OSError) as error:  # of this machine: an operation must not run for ever
+            self._fail(row, Problem("INTERNAL", f"The emulator could not do it: {error}"))
 
     def _end(self, row: Any, finish: Finish) -> None:
         with self._world.lock:
@@ -107,6 +108,8 @@ class Operations:
                 row.response.Pack(finish())
             except Problem as problem:
                 self._fail(row, problem)
+            except (CloudmlError, OSError) as error:
+                self._fail(row, Problem("INTERNAL", f"The emulator could not do it: {error}"))
             row.done = True
 
     def _fail(self, row: Any, problem: Problem) -> None:

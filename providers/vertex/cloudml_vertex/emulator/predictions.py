@@ -20,6 +20,8 @@ from cloudml_vertex.emulator.servers import Reply, Servers
 PredictResponse = aiplatform_v1.PredictResponse.pb()
 SHARED_LIMIT = 1_500_000  # bytes of a request to a shared endpoint; facts, containers.md §2.1
 DEDICATED_LIMIT = 10_000_000
+PREDICT_TIMEOUT = 60  # seconds; a dedicated endpoint may have another
+MOST_COUNTED = 100_000  # requests to an endpoint that are remembered
 # What the service says for a container's own status; that it passes the container's text on is observed, not promised.
 STATUS: Mapping[int, str] = {
     400: "INVALID_ARGUMENT",
@@ -47,11 +49,15 @@ class Predictions:
         self._lock = threading.Lock()
         self.counted: dict[str, list[tuple[float, int, float]]] = {}  # endpoint -> (time, status, milliseconds)
 
+    def clear(self) -> None:
+        with self._lock:
+            self.counted.clear()
+
     def predict(self, request: Any) -> Any:
         body: dict[str, Any] = {"instances": [json_format.MessageToDict(each) for each in request.instances]}
         if request.HasField("parameters"):
             body["parameters"] = json_format.MessageToDict(request.parameters)
-        raw = self.raw(request.endpoint, json.dumps(body).encode(), "application/json", {})
+        raw = self.raw(request.endpoint, json.dumps(body).encode(), "application/json")
         if raw.reply.status != 200:
             raise Problem(STATUS.get(raw.reply.status, "INTERNAL"), raw.reply.body.decode(errors="replace"))
         try:
@@ -70,19 +76,20 @@ class Predictions:
         return response
 
     def raw_predict(self, request: Any) -> Any:
-        raw = self.raw(request.endpoint, request.http_body.data, request.http_body.content_type, {})
+        raw = self.raw(request.endpoint, request.http_body.data, request.http_body.content_type)
         if raw.reply.status != 200:
             raise Problem(STATUS.get(raw.reply.status, "INTERNAL"), raw.reply.body.decode(errors="replace"))
         return httpbody_pb2.HttpBody(content_type=raw.reply.kind, data=raw.reply.body)
 
-    def raw(self, name: str, body: bytes, kind: str, headers: Mapping[str, str]) -> Raw:
+    def raw(self, name: str, body: bytes, kind: str) -> Raw:
         """Raises Problem if no deployed model takes traffic, or the body is too large."""
         endpoint, deployed = self._endpoints.choose(name)
-        limit = DEDICATED_LIMIT if endpoint.dedicated_endpoint_enabled else SHARED_LIMIT
-        if len(body) > limit:
-            raise invalid(f"The request size ({len(body)} bytes) exceeds {limit} bytes limit.")
+        largest = DEDICATED_LIMIT if endpoint.dedicated_endpoint_enabled else SHARED_LIMIT
+        if len(body) > largest:
+            raise invalid(f"The request size ({len(body)} bytes) exceeds {largest} bytes limit.")
         began = time.perf_counter()
-        reply = self._servers.ask(endpoint.name, deployed.id, body, kind or "application/json", headers)
+        limit = endpoint.client_connection_config.inference_timeout.seconds or PREDICT_TIMEOUT
+        reply = self._servers.ask(endpoint.name, deployed.id, body, kind or "application/json", float(limit))
         self._count(endpoint.name, reply.status, 1000 * (time.perf_counter() - began))
         told = {
             "X-Vertex-AI-Deployed-Model-Id": deployed.id,
@@ -93,4 +100,6 @@ class Predictions:
 
     def _count(self, endpoint: str, status: int, milliseconds: float) -> None:
         with self._lock:
-            self.counted.setdefault(endpoint, []).append((time.time(), status, milliseconds))
+            rows = self.counted.setdefault(endpoint, [])
+            rows.append((time.time(), status, milliseconds))
+            del rows[:-MOST_COUNTED]

@@ -27,10 +27,11 @@ STATUS: Mapping[str, tuple[int, int]] = {
 class Problem(Exception):
     """What a call is refused with."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, code: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self._code = code
 
     @property
     def number(self) -> int:
@@ -39,7 +40,7 @@ class Problem(Exception):
     @property
     def code(self) -> int:
         """Of HTTP."""
-        return STATUS[self.status][1]
+        return self._code or STATUS[self.status][1]
 
     def document(self) -> dict[str, Any]:
         return {"error": {"code": self.code, "message": self.message, "status": self.status}}

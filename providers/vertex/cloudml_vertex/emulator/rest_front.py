@@ -97,7 +97,9 @@ class RestFront:
     def _raw(self, endpoint: str, request: Request) -> Answer:
         """The container's own answer, with its own status: it is passed on."""
         kind = request.headers.get("content-type", "application/json")
-        raw = self._predictions.raw(endpoint, request.body, kind, {})
+        raw = self._core.disturbed(
+            "RawPredict", endpoint.rpartition("/")[2], lambda: self._predictions.raw(endpoint, request.body, kind)
+        )
         return Answer(raw.reply.status, raw.reply.body, {"Content-Type": raw.reply.kind, **raw.headers})
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ PROBE_TIMEOUT = 10.0
 READY_WITHIN = (
     120.0  # the service's own limit is half an hour and more; nobody waits for that on a machine of their own
 )
-PREDICT_TIMEOUT = 60.0
 KIND = "aiplatform.googleapis.com/Endpoint"
 LAST_LINES = 5
 
@@ -83,17 +81,19 @@ class Servers:
                 time.sleep(PROBE_EVERY)
             self._runs.remove(server.container)
 
-    def ask(self, endpoint: str, deployed: str, body: bytes, kind: str, headers: Mapping[str, str]) -> Reply:
+    def ask(self, endpoint: str, deployed: str, body: bytes, kind: str, limit: float) -> Reply:
         """One request to the container. Raises Problem if it does not answer."""
         server = self._servers.get((endpoint, deployed))
         ran = self._runs.look(server.container) if server else None
         if server is None or ran is None or ran.address is None:
             raise Problem("UNAVAILABLE", "The model server is not available.")
-        connection = http.client.HTTPConnection(*ran.address, timeout=PREDICT_TIMEOUT)
+        connection = http.client.HTTPConnection(*ran.address, timeout=limit)
         try:
-            connection.request("POST", server.predict_route, body, {"content-type": kind, **headers})
+            connection.request("POST", server.predict_route, body, {"content-type": kind})
             answer = connection.getresponse()
             content = answer.read()
+        except TimeoutError as error:
+            raise Problem("DEADLINE_EXCEEDED", f"The model server did not answer within {limit:g} seconds.") from error
         except (OSError, http.client.HTTPException) as error:
             raise Problem("UNAVAILABLE", f"The model server did not answer: {error}") from error
         finally:

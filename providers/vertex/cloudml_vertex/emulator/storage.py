@@ -8,6 +8,7 @@ that would be a file and a folder at once, which buckets allow, are refused.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import re
@@ -27,6 +28,12 @@ from cloudml_vertex.emulator.problems import Problem
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 TAKEN = "caip-tenant-models"  # the service's own bucket: artifacts as they were when a model was uploaded
 PAGE = 1000
+CONDITIONS: Mapping[str, tuple[int, bool]] = {  # on the generation or the metageneration; that it is, or is not
+    "ifGenerationMatch": (0, True),
+    "ifGenerationNotMatch": (0, False),
+    "ifMetagenerationMatch": (1, True),
+    "ifMetagenerationNotMatch": (1, False),
+}
 ROUTE = re.compile(
     r"/(?:(?P<upload>upload|resumable/upload|download)/)?storage/v1/b"
     r"(?:/(?P<bucket>[^/]+)(?:/o(?:/(?P<object>[^/]+)(?P<rest>/.*)?)?)?)?/?"
@@ -41,10 +48,23 @@ class Meta:
     kind: str
     created: float
     metadata: Mapping[str, str]
+    metageneration: int
     stamp: int  # the file's time of change when this was written: a job may have written it since
     size: int
     md5: str
     crc32c: str
+
+
+@dataclass
+class Session:
+    """A resumable upload; ``query`` holds its preconditions."""
+
+    bucket: str
+    name: str
+    kind: str
+    metadata: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytearray
 
 
 class Buckets:
@@ -55,7 +75,9 @@ class Buckets:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._meta: dict[tuple[str, str], Meta] = {}
-        self._sessions: dict[str, tuple[str, str, str, bytearray]] = {}
+        self._drafts = folder.with_name("drafts")  # what is being written is no object yet
+        self._drafts.mkdir(exist_ok=True)
+        self._sessions: dict[str, Session] = {}
         self._generation = time.time_ns() // 1000
 
     # -- for the other parts -----------------------------------------------------------------------------------------
@@ -139,9 +161,12 @@ class Buckets:
     def _list(self, request: Request, bucket: str) -> Answer:
         self._there(bucket)
         query = request.query
+        if query.get("matchGlob") or query.get("versions") == "true":
+            raise Problem("UNIMPLEMENTED", "matchGlob and versions are not emulated.")
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         start = query.get("pageToken") or query.get("startOffset", "")
-        names = [key for key in self._keys(bucket, prefix) if key >= start]
+        end = query.get("endOffset", "")
+        names = [key for key in self._keys(bucket, prefix) if key >= start and (not end or key < end)]
         found: list[str] = []
         prefixes: set[str] = set()
         size = min(int(query.get("maxResults") or PAGE), PAGE)
@@ -165,6 +190,8 @@ class Buckets:
         path = self._path(bucket, key)
         if not path.is_file():
             raise Problem("NOT_FOUND", f"No such object: {bucket}/{key}")
+        if request.query.get("generation", current := str(self._of(bucket, key).generation)) != current:
+            raise Problem("NOT_FOUND", f"No such object: {bucket}/{key}#{request.query['generation']}")
         self._precondition(request.query, bucket, key)
         if request.method == "DELETE":
             self._remove(bucket, key)
@@ -172,7 +199,9 @@ class Buckets:
         if request.method == "PATCH":
             meta, given = self._of(bucket, key), json.loads(request.body)
             meta.kind = given.get("contentType", meta.kind)
-            meta.metadata = {**meta.metadata, **(given.get("metadata") or {})}
+            wanted = {**meta.metadata, **(given.get("metadata") or {})}
+            meta.metadata = {name: text for name, text in wanted.items() if text is not None}
+            meta.metageneration += 1
             return Answer(200, self._resource(bucket, key))
         if request.query.get("alt") == "media":
             return self._media(request, bucket, key)
@@ -185,10 +214,12 @@ class Buckets:
             "x-goog-generation": str(meta.generation),
             "x-goog-hash": f"crc32c={meta.crc32c},md5={meta.md5}",
         }
-        match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
-        if match is None:
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
+        if match is None or not (match[1] or match[2]):
             return Answer(200, body, headers)
-        first, last = int(match[1]), min(int(match[2] or len(body) - 1), len(body) - 1)
+        end = len(body) - 1
+        first = int(match[1]) if match[1] else max(0, len(body) - int(match[2]))  # bytes=-5: the last five
+        last = min(int(match[2] or end), end) if match[1] else end
         if first > last:
             return Answer(416, b"", {"Content-Range": f"bytes */{len(body)}"})
         return Answer(206, body[first : last + 1], {**headers, "Content-Range": f"bytes {first}-{last}/{len(body)}"})
@@ -197,22 +228,31 @@ class Buckets:
         """``copyTo`` and ``rewriteTo``, and ``compose``."""
         match = re.fullmatch(r"/(copyTo|rewriteTo)/b/([^/]+)/o/([^/]+)", rest)
         if match is None and rest == "/compose":
-            sources = json.loads(request.body)["sourceObjects"]
-            body = b"".join(self._path(bucket, each["name"]).read_bytes() for each in sources)
-            return Answer(200, self._write(bucket, key, body, "application/octet-stream", {}, request.query))
+            return Answer(200, self._composed(request, bucket, key))
         if match is None:
             raise Problem("NOT_FOUND", "Not Found")
         source = self._path(bucket, key)
         if not source.is_file():
             raise Problem("NOT_FOUND", f"No such object: {bucket}/{key}")
         target, name = match[2], urllib.parse.unquote(match[3])
-        meta = self._of(bucket, key)
-        made = self._write(target, name, source.read_bytes(), meta.kind, meta.metadata, request.query)
+        meta, given = self._of(bucket, key), json.loads(request.body or b"{}")
+        kind, metadata = given.get("contentType", meta.kind), given.get("metadata", meta.metadata)
+        made = self._write(target, name, source.read_bytes(), kind, metadata, request.query)
         if match[1] == "copyTo":
             return Answer(200, made)
         size = made["size"]
         done = {"kind": "storage#rewriteResponse", "done": True, "totalBytesRewritten": size, "objectSize": size}
         return Answer(200, {**done, "resource": made})
+
+    def _composed(self, request: Request, bucket: str, key: str) -> dict[str, Any]:
+        asked = json.loads(request.body)
+        paths = [self._path(bucket, each["name"]) for each in asked["sourceObjects"]]
+        for path in paths:
+            if not path.is_file():
+                raise Problem("NOT_FOUND", f"Object {path.relative_to(self.folder).as_posix()} not found.")
+        body, given = b"".join(path.read_bytes() for path in paths), asked.get("destination") or {}
+        kind, metadata = given.get("contentType", "application/octet-stream"), given.get("metadata") or {}
+        return self._write(bucket, key, body, kind, metadata, request.query)
 
     # -- uploads -----------------------------------------------------------------------------------------------------
 
@@ -231,13 +271,12 @@ class Buckets:
                 200, self._write(bucket, name, body, given.get("contentType", kind), given.get("metadata") or {}, query)
             )
         given = json.loads(request.body or b"{}")
-        name, kind = (
-            given.get("name") or query["name"],
-            request.headers.get("x-upload-content-type", "application/octet-stream"),
-        )
+        name = given.get("name") or query["name"]
+        kind = given.get("contentType") or request.headers.get("x-upload-content-type", "application/octet-stream")
         self._precondition(query, bucket, name)
         session = f"{self._next()}"
-        self._sessions[session] = (bucket, name, kind, bytearray())
+        metadata = given.get("metadata") or {}
+        self._sessions[session] = Session(bucket, name, kind, metadata, {**query}, bytearray())
         address = f"https://{request.host}{request.path}?uploadType=resumable&upload_id={session}"
         return Answer(200, None, {"Location": address})
 
@@ -245,7 +284,8 @@ class Buckets:
         """A piece of an upload, or the question how far it came."""
         if session not in self._sessions:
             raise Problem("NOT_FOUND", "There is no such upload.")
-        bucket, name, kind, body = self._sessions[session]
+        going = self._sessions[session]
+        body = going.body
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers.get("content-range", ""))
         if match is None or match[1] is not None:
             start = int(match[1]) if match else 0
@@ -255,7 +295,8 @@ class Buckets:
         total = None if match is None or match[3] == "*" else int(match[3])
         if match is None or (total is not None and len(body) >= total):
             del self._sessions[session]
-            return Answer(200, self._write(bucket, name, bytes(body), kind, {}, {}))
+            made = self._write(going.bucket, going.name, bytes(body), going.kind, going.metadata, going.query)
+            return Answer(200, made)
         return Answer(308, None, {"Range": f"bytes=0-{len(body) - 1}"} if body else {})
 
     def _write(
@@ -269,10 +310,14 @@ class Buckets:
             return {"kind": "storage#object", "name": key, "bucket": bucket, "size": "0"}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.{self._next()}.draft")
+            draft = self._drafts / str(self._next())
             draft.write_bytes(body)
             draft.replace(path)
-        except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise Problem(
+                    "INVALID_ARGUMENT", f"{key}: a part of it is too long for a file, which a part is here."
+                ) from error
             raise Problem(
                 "INVALID_ARGUMENT", f"{key} would be an object and a folder at once, which is not emulated."
             ) from error
@@ -317,17 +362,18 @@ class Buckets:
     def _looked(self, path: Path, kind: str, metadata: Mapping[str, str]) -> Meta:
         stat, body = path.stat(), path.read_bytes()
         return Meta(
-            self._next(), kind, stat.st_mtime, dict(metadata), stat.st_mtime_ns, len(body), _md5(body), crc32c(body)
+            self._next(), kind, stat.st_mtime, dict(metadata), 1, stat.st_mtime_ns, len(body), _md5(body), crc32c(body)
         )
 
     def _precondition(self, query: Mapping[str, str], bucket: str, key: str) -> None:
-        wanted = query.get("ifGenerationMatch")
-        if wanted is None:
+        if not any(name in query for name in CONDITIONS):
             return
-        path = self._path(bucket, key)
-        generation = self._of(bucket, key).generation if path.is_file() else 0
-        if int(wanted) != generation:
-            raise Problem("FAILED_PRECONDITION", "At least one of the pre-conditions you specified did not hold.")
+        meta = self._of(bucket, key) if self._path(bucket, key).is_file() else None
+        there = (meta.generation, meta.metageneration) if meta else (0, 0)
+        for name, (which, equal) in CONDITIONS.items():
+            if name in query and (int(query[name]) == there[which]) is not equal:
+                text = "At least one of the pre-conditions you specified did not hold."
+                raise Problem("FAILED_PRECONDITION", text, 412)
 
     def _resource(self, bucket: str, key: str) -> dict[str, Any]:
         meta = self._of(bucket, key)
@@ -339,7 +385,7 @@ class Buckets:
             "name": key,
             "bucket": bucket,
             "generation": str(meta.generation),
-            "metageneration": "1",
+            "metageneration": str(meta.metageneration),
             "contentType": meta.kind,
             "size": str(meta.size),
             "md5Hash": meta.md5,
@@ -359,7 +405,7 @@ class Buckets:
 
 def _files(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
-        yield from (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".draft"))
+        yield from (path for path in folder.rglob("*") if path.is_file())
 
 
 def _bucket(name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from cloudml_vertex.emulator.problems import Problem, invalid, missing
 PARENT = re.compile(r"projects/[a-z0-9][a-z0-9-]{1,62}/locations/[a-z0-9-]+")
 PAGE = 100  # resources on a page that names no size
 LARGEST_PAGE = 1000
+ORDERS = ("display_name", "create_time", "update_time")
 CLAUSE = re.compile(
     r"\s*(?P<field>[A-Za-z_]+(?:\.(?:[A-Za-z_][\w-]*|\"[^\"]+\"))?)\s*(?P<operator>!=|=|:)\s*(?P<value>\*|\"[^\"]*\"|[\w./-]+)\s*"
 )
@@ -77,14 +78,32 @@ def check_etag(given: str, there: Any) -> None:
 
 def page(request: Any, rows: Sequence[Any]) -> tuple[Sequence[Any], str]:
     """The page that a list asks for, and the next one's token; a token is where the page begins."""
-    kept = [row for row in rows if all(test(row) for test in clauses(request.filter))] if request.filter else [*rows]
+    tests = list(clauses(request.filter)) if request.filter else []
+    kept: Sequence[Any] = [row for row in rows if all(test(row) for test in tests)]
     if request.page_size < 0:
         raise invalid("page_size must not be negative.")
+    if order := getattr(request, "order_by", ""):
+        kept = ordered(kept, order)
     size = min(request.page_size or PAGE, LARGEST_PAGE)
     if request.page_token and not request.page_token.isdigit():
         raise invalid("The page token is not valid.")
     start = int(request.page_token or 0)
     return kept[start : start + size], str(start + size) if len(kept) > start + size else ""
+
+
+def ordered(rows: Sequence[Any], order: str) -> Sequence[Any]:
+    """By fields, the first one first; ``field desc`` turns it round."""
+    for part in reversed(order.split(",")):
+        field, _, way = part.strip().partition(" ")
+        attribute = re.sub(r"(?<!^)(?=[A-Z])", "_", field).lower()
+        if attribute not in ORDERS or way.strip() not in ("", "asc", "desc"):
+            raise invalid(f"order_by {part.strip()!r} is not valid; by {', '.join(ORDERS)}, with desc or without.")
+        rows = sorted(rows, key=lambda row: _place(getattr(row, attribute)), reverse=way.strip() == "desc")
+    return rows
+
+
+def _place(value: Any) -> Any:
+    return value if isinstance(value, str) else (value.seconds, value.nanos)
 
 
 def clauses(text: str) -> Iterator[Callable[[Any], bool]]:
