@@ -44,6 +44,7 @@ class World:
     services: Services
     timing: Timing
     partition: str = "aws"
+    local: Callable[[str], str] = str  # the name by which an engine gets an image that was pushed to ECR
     ending: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
     scopes: dict[tuple[str, str], Scope] = field(default_factory=dict)

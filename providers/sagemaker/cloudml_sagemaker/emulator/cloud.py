@@ -65,9 +65,12 @@ class _Running:
         self._runtime = Runtime(self.world, account)
         self._moto = Moto(self.world, account)
         self._registry = registry.Registry(self.world)
+        self.world.local = self._local
         self.world.spawn("aws-ticker", self._tick)
 
     def _choose(self, request: Request) -> Backend | Streamed:
+        if request.host.startswith("127.0.0.1") and request.path.startswith("/v2/"):
+            return self._registry
         if request.host.startswith("127.0.0.1"):  # by endpoint_url: the signature names the service
             return self._by_signature
         if request.host.startswith("api.sagemaker."):
@@ -77,6 +80,9 @@ class _Running:
         if registry.HOST.fullmatch(request.host):
             return self._registry
         return self._moto
+
+    def _local(self, image: str) -> str:
+        return self._registry.local(image, self.front.port)
 
     def _by_signature(self, request: Request) -> Answer:
         signer = request.signer

@@ -160,7 +160,7 @@ class _Execution:
             (mounts["/opt/ml/config"] / name).write_text(json.dumps(document))
         container = Container(
             self._id,
-            app["ImageUri"],
+            self._world.local(app["ImageUri"]),
             tuple(app.get("ContainerEntrypoint", ())),
             tuple(app.get("ContainerArguments", ())),
             environment(self._scope, bool(definition.get("NetworkConfig", {}).get("EnableNetworkIsolation")))

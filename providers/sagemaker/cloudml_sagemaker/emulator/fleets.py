@@ -124,7 +124,7 @@ class Fleet:
         own = {"SAGEMAKER_BIND_TO_PORT": "{port}", "SAGEMAKER_SAFE_PORT_RANGE": "{port}-{port}"}
         container = Container(
             instance.id,
-            variant.container["Image"],
+            self.scope.world.local(variant.container["Image"]),
             arguments=("serve",),
             env=environment(self.scope, variant.isolated) | own | variant.container.get("Environment", {}),
             mounts=variant.mounts,

@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -23,6 +24,9 @@ from cloudml_sagemaker.emulator.front import Answer, Request
 
 HOST = re.compile(r"(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?::\d+)?")
 NAMED = re.compile(r"/v2/(?P<name>[a-z0-9._/-]+?)/(?P<part>blobs|manifests|tags)/(?P<reference>[^?]*)")
+# What an engine of this machine asks on the loopback: the host is part of the name.
+INSIDE = re.compile(r"/v2/(\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com)/(.+)")
+IMAGE = re.compile(r"([^/]+)/([a-z0-9._/-]+)(?::([\w.-]+)|@(sha256:[0-9a-f]{64}))")
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 API = {"Docker-Distribution-Api-Version": "registry/2.0"}
 JSON = {"Content-Type": "application/json"}
@@ -36,13 +40,16 @@ class Registry:
 
     def stream(self, request: Request, body: Iterator[bytes]) -> Answer:
         """The answer to a request whose body is read as it comes."""
+        inside = INSIDE.fullmatch(request.target)
+        if inside and request.method in ("GET", "HEAD"):  # an engine that fetches an image to run it
+            request = replace(request, host=inside[1], target=f"/v2/{inside[2]}")
         host = HOST.fullmatch(request.host)
-        if not host:
-            return _error(404, "UNSUPPORTED", f"{request.host} is no registry")
-        if refused := _refused(request, host[1]):
+        if host and not inside and (refused := _refused(request, host[1])):
             return refused
         if request.path in ("/v2", "/v2/"):
             return Answer(200, API | JSON, b"{}")
+        if not host:
+            return _error(404, "UNSUPPORTED", f"{request.host} is no registry")
         named = NAMED.fullmatch(request.path)
         if not named:
             return _error(404, "UNSUPPORTED", f"{request.path} is nothing that a registry has")
@@ -60,6 +67,17 @@ class Registry:
         if answer.status == 201:
             self._tell(host[1], host[2], name, reference, request.headers.get("content-type", ""), content)
         return answer
+
+    def local(self, image: str, port: int) -> str:
+        """The name under which an engine of this machine gets an image that was pushed; any other stays as it is."""
+        match = IMAGE.fullmatch(image)
+        host = HOST.fullmatch(match[1]) if match else None
+        if not match or not host:
+            return image
+        shelf = _Shelf(self._world.site.folder / "registry" / host[1] / host[2], match[2])
+        mark = ":" if match[3] else "@"
+        pushed = shelf.get(match[3] or match[4])
+        return f"127.0.0.1:{port}/{match[1]}/{match[2]}{mark}{match[3] or match[4]}" if pushed else image
 
     def _exists(self, account: str, region: str, name: str) -> bool:
         try:

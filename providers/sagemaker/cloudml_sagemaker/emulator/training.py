@@ -278,7 +278,7 @@ class _Attempt:
         self._containers.start(
             Container(
                 self._id(host),
-                algorithm["TrainingImage"],
+                self._world.local(algorithm["TrainingImage"]),
                 tuple(entry or ()),
                 tuple(words or (() if entry else ("train",))),
                 environment(self._job.scope, bool(self._request.get("EnableNetworkIsolation")))

@@ -17,6 +17,8 @@ import pytest
 import requests
 from aws_account import Account
 
+from cloudml.emulation.running import Running
+
 
 def image(folder: Path) -> str:
     """An image of one layer, as a folder in the OCI's layout."""
@@ -62,7 +64,7 @@ def registry(aws: Account) -> tuple[str, str, str]:
     return data["proxyEndpoint"].removeprefix("https://"), user, password
 
 
-def test_the_protocol(aws: Account, registry: tuple[str, str, str]) -> None:
+def test_the_protocol(aws: Account, running: Running, registry: tuple[str, str, str]) -> None:
     host, user, password = registry
     layer, config = os.urandom(2_000_000), b"{}"
     named = [f"sha256:{hashlib.sha256(each).hexdigest()}" for each in (layer, config)]
@@ -103,6 +105,12 @@ def test_the_protocol(aws: Account, registry: tuple[str, str, str]) -> None:
         assert client.head(f"{root}mine/image/blobs/{named[0]}").headers["Content-Length"] == "2000000"
         assert client.get(f"{root}mine/image/tags/list").json()["tags"] == ["1"]
         assert client.get(f"{root}mine/image/manifests/2").status_code == 404
+        # An engine of this machine fetches what was pushed from the loopback, and puts nothing there.
+        port = running.clouds["sagemaker"].cloud.routes[0].port
+        inside = f"http://127.0.0.1:{port}/v2/{host}/mine/image"
+        client.auth, client.proxies = None, {}
+        assert client.get(f"{inside}/manifests/1").text == manifest
+        assert client.post(f"{inside}/blobs/uploads/").status_code == 404
     (described,) = aws.client("ecr").describe_images(repositoryName="mine/image")["imageDetails"]
     assert (described["imageTags"], described["imageDigest"]) == (["1"], digest)
 
