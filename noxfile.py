@@ -174,6 +174,8 @@ def vertex(session: nox.Session) -> None:
 def azureml(session: nox.Session) -> None:
     """Azure ML: its emulator, and Microsoft's own SDK on it. Needs Node; npm puts Azurite into .nox/azurite."""
     prepare(session, project=True)
+    if not shutil.which("npm"):
+        session.error("Azurite needs Node 20 or newer with npm, and this session installs neither")
     place = NOX / "azurite"
     if read(place / "version") != AZURITE:
         shutil.rmtree(place, ignore_errors=True)

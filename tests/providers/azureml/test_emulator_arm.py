@@ -80,6 +80,19 @@ def test_what_cannot_be_a_request_is_refused(account: Account) -> None:
     )
 
 
+def test_answers_carry_what_is_left_of_the_subscription_s_tokens(account: Account) -> None:
+    read, written = (
+        account.send("GET", "", JOBS),
+        account.send("POST", "datastores/workspaceblobstore/listSecrets", JOBS, {}),
+    )
+    assert read is not None
+    assert written is not None
+    assert read.headers["x-ms-ratelimit-remaining-subscription-reads"] == "249"
+    assert written.headers["x-ms-ratelimit-remaining-subscription-writes"] == "199"
+    calls = account.emulated.up.clouds["azureml"].cloud.inspect()["calls"]
+    assert f"GET https://management.azure.com{account.id} 200" in calls
+
+
 def test_an_invalid_body_names_every_problem(account: Account) -> None:
     body = {"properties": {"jobType": "Command", "environmentId": "e", "tags": {}, "strange": 1}}
     status, error = account.refused("PUT", "jobs/j", JOBS, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from cloudml_azureml.emulator.wire import Server
 from cloudml_azureml.emulator.workspaces import Workspaces
 
 WORKSPACE = "cloudml"
+CALLS = 500  # that are remembered
 IMAGE = "cloudml.azurecr.io/cloudml-serve:latest"
 BLOB_HOST = f"{ACCOUNT}.blob.core.windows.net"
 
@@ -56,6 +58,7 @@ class AzureML:
             "*.api.azureml.ms": past.respond,
             "*.inference.ml.azure.com": self.serving.respond,
         }
+        self._calls: deque[str] = deque(maxlen=CALLS)
         self.server = Server(self.respond)
 
     def served(self) -> Sequence[Served]:
@@ -63,6 +66,12 @@ class AzureML:
         return [route for part in parts for route in part.routes()]
 
     def respond(self, request: Request) -> Answer | None:
+        answer = self._answer(request)
+        status = answer.status if answer else "lost"
+        self._calls.append(f"{request.method} https://{request.host}{request.path} {status}")  # no query: no secrets
+        return answer
+
+    def _answer(self, request: Request) -> Answer | None:
         for pattern, answer in self.hosts.items():
             if fnmatch.fnmatchcase(request.host, pattern):
                 try:
@@ -101,7 +110,8 @@ class AzureML:
         return {"AZURE_SUBSCRIPTION_ID": subscription, "CLOUDML_AZUREML_SUBSCRIPTION": subscription}
 
     def inspect(self) -> Mapping[str, Any]:
-        return {"workspaces": self.store.summary(), "faults": [repr(fault) for fault in self.site.faults]}
+        """What there is, and the last calls; blobs are Azurite's own affair."""
+        return {"workspaces": self.store.summary(), "calls": [*self._calls]}
 
     def reset(self) -> None:
         """Everything is gone but the storage account's containers, which nobody will find again."""

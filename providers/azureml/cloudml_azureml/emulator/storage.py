@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 from cloudml.errors import MissingExtra, Unavailable
 from cloudml_azureml.emulator.store import ACCOUNT
 
-READY = 60.0  # seconds until it must listen
+READY = 120.0  # seconds until it must listen
 VERSION = "2021-08-06"
 PARENT = "process.stdin.on('end', () => process.exit(0)); process.stdin.resume()"  # it ends with whoever started it
 HOW = "install it with 'npm install -g azurite@3' (Node 20 or newer), or name it in CLOUDML_AZURITE"
