@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,6 +45,7 @@ class World:
     timing: Timing
     partition: str = "aws"
     local: Callable[[str], str] = str  # the name by which an engine gets an image that was pushed to ECR
+    calls: dict[str, Counter[str]] = field(default_factory=partial(defaultdict, Counter))  # by account
     ending: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
     scopes: dict[tuple[str, str], Scope] = field(default_factory=dict)
@@ -63,6 +64,11 @@ class World:
             self.threads.append(thread)
         thread.start()
         return thread
+
+    def count(self, account: str, operation: str) -> None:
+        """One call by a program."""
+        with self.lock:
+            self.calls[account][operation] += 1
 
     def sleep(self, seconds: float) -> bool:
         """Waits; True if the emulator is being closed."""

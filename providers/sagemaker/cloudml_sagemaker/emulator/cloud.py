@@ -129,13 +129,14 @@ class _Running:
         executions.run_due(scope)
 
     def inspect(self) -> dict[str, Any]:
-        """What there is, by account and region."""
-        return {
+        """What there is, by account and region, and how often each operation was called."""
+        held: dict[str, Any] = {
             f"{account}/{region}": {
                 kind: sorted(table) for kind, table in scope.tables.items() if table and kind not in INTERNAL
             }
             for (account, region), scope in self.world.scopes.items()
         }
+        return held | {"calls": {account: dict(counts) for account, counts in self.world.calls.items()}}
 
     def _end_all(self) -> None:
         for scope in [*self.world.scopes.values()]:

@@ -74,6 +74,7 @@ class Runtime:
         if match[2] != "invocations":
             raise outside("InvokeEndpointAsync" if match[2].startswith("async") else "InvokeEndpointWithResponseStream")
         name = unquote(match[1])
+        self._world.count(account, "InvokeEndpoint")
         fault = ordered(self._world, "InvokeEndpoint", name)
         scope = self._world.scope(account, signer.region if signer else "")
         _check(request, name)

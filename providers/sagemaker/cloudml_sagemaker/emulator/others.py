@@ -44,6 +44,8 @@ class Moto:
         called = operations.called(request)
         try:
             account = self._account(request) if request.signer or called.service != "s3" else None
+            if account and MARK not in request.headers.get("user-agent", ""):
+                self._world.count(account, f"{called.service} {called.operation.partition(' ')[0]}")
             fault = self._ordered(called, request)
             answer = self._ask(request, account)
         except Refused as refused:

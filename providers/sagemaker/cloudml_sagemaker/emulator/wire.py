@@ -50,6 +50,7 @@ class Control:
             raise Refused("UnknownOperationException", f"There is no operation {name!r}.")
         if name not in self._operations:
             raise outside(name)
+        self._world.count(account, name)
         given = _document(request.body)
         target = next((str(given[each]) for each in NAMES if each in given), "")
         fault = ordered(self._world, name, target, _machines(given) or f"{name} requests")

@@ -9,6 +9,11 @@ import pytest
 from aws_account import Account, eventually, saying, variant
 from botocore.exceptions import ClientError
 
+from cloudml.emulation import Emulator
+from cloudml.emulation.running import start
+from cloudml_sagemaker.emulator import cloud
+from cloudml_sagemaker.emulator.accounts import Timing
+
 # Each argument of a container has at most 256 characters, so the lines of its program are arguments.
 RUN = ["python3", "-c", "import sys;exec(chr(10).join(sys.argv[1:]))"]
 COUNT = (
@@ -31,6 +36,10 @@ NOW = {"ScheduleExpression": "NOW", "DataAnalysisStartTime": "-PT1H", "DataAnaly
 
 @pytest.fixture
 def watched(aws: Account) -> str:
+    return endpoint_that_captures(aws)
+
+
+def endpoint_that_captures(aws: Account) -> str:
     aws.model("m", saying("m"))
     capture = {
         "EnableCapture": True,
@@ -120,28 +129,51 @@ def test_a_schedule_without_data_fails(aws: Account, watched: str) -> None:
     assert ended(aws, "empty")["FailureReason"] == "Job inputs had no data"
 
 
-def test_an_hourly_schedule_stops_starts_and_goes(aws: Account, watched: str) -> None:
-    hourly = {"ScheduleConfig": {"ScheduleExpression": "cron(0 * ? * * *)"}}
-    config = schedule(aws, watched, *COUNT, **hourly)
+def test_an_hourly_schedule_sees_each_record_once() -> None:
+    quick = Emulator("sagemaker", lambda site: cloud.start(site, Timing(hour=1.0)), dict)
+    with start([quick]) as running:
+        aws = Account(running)
+        endpoint = endpoint_that_captures(aws)
+        hourly = {"ScheduleConfig": {"ScheduleExpression": "cron(0 * ? * * *)"}}
+        config = schedule(aws, endpoint, *COUNT, **hourly)
+        aws.sm.create_monitoring_schedule(MonitoringScheduleName="hourly", MonitoringScheduleConfig=config)
+        aws.ask(endpoint)
+
+        def endings() -> list[tuple[str, str]]:
+            found = aws.sm.list_monitoring_executions(SortBy="ScheduledTime", SortOrder="Ascending", MaxResults=100)
+            done = found["MonitoringExecutionSummaries"]
+            return [(each["MonitoringExecutionStatus"], each.get("FailureReason", "")) for each in done]
+
+        empty = ("Failed", "Job inputs had no data")
+        eventually(lambda: ("Completed", "") in endings() and endings()[-1] == empty, "a run with and one without data")
+        assert endings().count(("Completed", "")) == 1
+        (key,) = aws.keys("reports/")
+        assert json.loads(aws.get(f"s3://{aws.bucket}/{key}")) == 1
+        aws.close()
+
+
+def test_a_schedule_stops_starts_and_goes(aws: Account, watched: str) -> None:
+    daily = {"ScheduleConfig": {"ScheduleExpression": "cron(0 5 ? * * *)"}}
+    config = schedule(aws, watched, *COUNT, **daily)
     arn = aws.sm.create_monitoring_schedule(
-        MonitoringScheduleName="hourly", MonitoringScheduleConfig=config, Tags=[{"Key": "a", "Value": "b"}]
+        MonitoringScheduleName="named", MonitoringScheduleConfig=config, Tags=[{"Key": "a", "Value": "b"}]
     )["MonitoringScheduleArn"]
     with pytest.raises(aws.sm.exceptions.ResourceInUse):
-        aws.sm.create_monitoring_schedule(MonitoringScheduleName="hourly", MonitoringScheduleConfig=config)
+        aws.sm.create_monitoring_schedule(MonitoringScheduleName="named", MonitoringScheduleConfig=config)
     assert aws.sm.list_tags(ResourceArn=arn)["Tags"]
-    aws.sm.stop_monitoring_schedule(MonitoringScheduleName="hourly")
+    aws.sm.stop_monitoring_schedule(MonitoringScheduleName="named")
     found = aws.sm.list_monitoring_schedules(EndpointName=watched, StatusEquals="Stopped")
-    assert [each["MonitoringScheduleName"] for each in found["MonitoringScheduleSummaries"]] == ["hourly"]
-    aws.sm.start_monitoring_schedule(MonitoringScheduleName="hourly")
-    daily = {"ScheduleConfig": {"ScheduleExpression": "cron(0 5 ? * * *)"}}
+    assert [each["MonitoringScheduleName"] for each in found["MonitoringScheduleSummaries"]] == ["named"]
+    aws.sm.start_monitoring_schedule(MonitoringScheduleName="named")
+    often = {"ScheduleConfig": {"ScheduleExpression": "cron(0 0/6 ? * * *)"}}
     aws.sm.update_monitoring_schedule(
-        MonitoringScheduleName="hourly", MonitoringScheduleConfig=schedule(aws, watched, *COUNT, **daily)
+        MonitoringScheduleName="named", MonitoringScheduleConfig=schedule(aws, watched, *COUNT, **often)
     )
-    shown = aws.sm.describe_monitoring_schedule(MonitoringScheduleName="hourly")
-    assert shown["MonitoringScheduleConfig"]["ScheduleConfig"] == daily["ScheduleConfig"]
-    aws.sm.delete_monitoring_schedule(MonitoringScheduleName="hourly")
+    shown = aws.sm.describe_monitoring_schedule(MonitoringScheduleName="named")
+    assert shown["MonitoringScheduleConfig"]["ScheduleConfig"] == often["ScheduleConfig"]
+    aws.sm.delete_monitoring_schedule(MonitoringScheduleName="named")
     with pytest.raises(aws.sm.exceptions.ResourceNotFound):
-        aws.sm.describe_monitoring_schedule(MonitoringScheduleName="hourly")
+        aws.sm.describe_monitoring_schedule(MonitoringScheduleName="named")
 
 
 @pytest.mark.parametrize("expression", ["cron(7 * ? * * *)", "rate(1 hour)", "NOW"])

@@ -263,6 +263,7 @@ def test_the_cloud_can_be_inspected_and_knows_its_evidence(aws: Account, running
     aws.sm.create_model_package_group(ModelPackageGroupName="seen")
     inspected = running.clouds["sagemaker"].cloud.inspect()
     assert inspected[f"{aws.id}/us-east-1"] == {"model-package-group": ["seen"]}
+    assert inspected["calls"][aws.id] == {"CreateModelPackageGroup": 1}
     assert json.dumps(inspected)
     missing = {f"sagemaker {name}" for name in OPERATIONS} - emulator.evidence().keys()
     assert not missing
