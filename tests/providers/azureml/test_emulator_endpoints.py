@@ -331,6 +331,8 @@ def test_keys_change_and_tokens_need_their_mode(account: Account, name: str) -> 
         ({"environmentId": None}, "no-code"),
         ({"endpointComputeType": "Kubernetes"}, "not supported"),
         ({"requestSettings": {"requestTimeout": "5s"}}, "ISO 8601"),
+        ({"requestSettings": {"requestTimeout": "PT181S"}}, "at most 180"),
+        ({"requestSettings": {"maxConcurrentRequestsPerInstance": 0}}, "at least 1"),
     ],
 )
 def test_a_deployment_that_cannot_be_is_refused_at_once(
@@ -345,6 +347,22 @@ def test_a_deployment_that_cannot_be_is_refused_at_once(
     status, error = account.refused("PUT", f"onlineEndpoints/{name}/deployments/blue", DEPLOYMENTS, body)
     assert status == 400
     assert any(said in detail["message"] for detail in error["details"]), error
+
+
+def test_what_is_collected_goes_to_an_asset_that_is_there(account: Account, name: str) -> None:
+    wanted = {"dataCollectionMode": "Enabled", "dataId": f"{account.id}/data/captured/versions/1"}
+    properties = {"endpointComputeType": "Managed", "environmentId": account.environment()}
+    properties |= {"codeConfiguration": scripted(account, ECHO), "dataCollector": {"collections": {"request": wanted}}}
+    path, body = f"onlineEndpoints/{name}/deployments/blue", {"location": "eastus", "properties": properties}
+    assert account.refused("PUT", path, DEPLOYMENTS, body)[0] == 404
+    asset = {"dataUri": "azureml://datastores/workspaceblobstore/paths/captured", "dataType": "uri_folder"}
+    account.ask("PUT", "data/captured/versions/1", DEPLOYMENTS, {"properties": asset})
+    account.ask("PUT", path, DEPLOYMENTS, body)
+    assert account.settled(path) == "Succeeded"
+    assert account.score(name, "kept", azureml_model_deployment="blue").status == 200
+    azure = account.emulated.azure
+    box = f"azureml-blobstore-{azure.store.workspace(account.subscription, 'cloudml', 'cloudml').guid}"
+    until(lambda: [*azure.storage.names(box, "captured/")], lambda found: len(found) == 1)
 
 
 def test_requests_and_answers_are_collected_as_lines(account: Account, name: str) -> None:

@@ -71,8 +71,8 @@ def scheduled(account: Account, name: str, **changed: Any) -> None:
     account.ask("PUT", f"schedules/{name}", V, body)
 
 
-def jobs(account: Account) -> list[Any]:
-    found: list[Any] = account.ask("GET", "jobs", "2024-01-01-preview")["value"]
+def jobs(account: Account, **query: str) -> list[Any]:
+    found: list[Any] = account.ask("GET", "jobs", "2024-01-01-preview", **query)["value"]
     return found
 
 
@@ -88,6 +88,10 @@ def test_what_is_due_is_submitted_once(account: Account) -> None:
     assert job["properties"]["properties"]["azureml.scheduleid"] == "often"
     assert account.finished(job["name"])["status"] == "Completed"
     assert account.log(job["name"]) == "ran\n"
+    account.job("by-hand", "true")
+    assert jobs(account, scheduled="true") == [account.ask("GET", f"jobs/{job['name']}", "2024-01-01-preview")]
+    assert jobs(account, scheduleId="other") == []
+    assert len(jobs(account, jobType="command")) == 2
 
 
 def test_somebody_can_trigger_it(account: Account) -> None:

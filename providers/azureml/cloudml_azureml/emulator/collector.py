@@ -50,7 +50,10 @@ class Collector:
                 continue
             source = f"{workspace.id}/onlineEndpoints/{endpoint.name}/deployments/{fleet.deployment.name}"
             line = json.dumps(_event(name, source, id, body)).encode() + b"\n"
-            box, folder = self._folder(workspace, endpoint, fleet, name, wanted)
+            try:
+                box, folder = self._folder(workspace, endpoint, fleet, name, wanted)
+            except Refused:
+                continue  # its asset has been deleted since
             moment = datetime.now(UTC).strftime(FOLDERS[said.get("rollingRate") or "Hour"])
             self._waiting.put(
                 (box, f"{folder.strip('/')}/{moment}/{endpoint.name}-{fleet.deployment.name}.jsonl", line)

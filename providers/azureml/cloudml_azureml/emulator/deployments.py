@@ -79,6 +79,9 @@ class Deployments:
         environment = resolved(at, properties["environmentId"], "environments")
         if not properties.get("codeConfiguration") and not environment.properties.get("inferenceConfig"):
             raise invalid("properties.codeConfiguration: is required unless the environment has an inferenceConfig")
+        for collection in ((properties.get("dataCollector") or {}).get("collections") or {}).values():
+            if collection.get("dataId"):
+                resolved(at, collection["dataId"], "data")
         if properties.get("model"):
             resolved(at, properties["model"], "models")
         if properties.get("codeConfiguration"):

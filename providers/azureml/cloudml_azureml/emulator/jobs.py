@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloudml_azureml.emulator.answers import Answer, Document, invalid, user_error
 from cloudml_azureml.emulator.arm import Call, Served
@@ -15,6 +15,7 @@ from cloudml_azureml.emulator.store import Resource, Workspace
 from cloudml_azureml.emulator.workspaces import Workspaces, cluster
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}")
+SCHEDULE = "azureml.scheduleid"  # the property of a job that a schedule has made
 MUTABLE = ("description", "displayName", "tags", "properties", "isArchived")
 # What a job has besides what its PUT says.
 DEFAULTS: Document = {"tags": {}, "properties": {}, "isArchived": False, "inputs": {}, "experimentName": "Default"}
@@ -88,15 +89,7 @@ class Jobs:
         return Answer(200, call.seen("jobs", job))
 
     def list(self, call: Call) -> Answer:
-        view = call.query.get("listViewType", "ActiveOnly").lower()
-        found = []
-        for job in reversed(call.workspace.children("jobs")):
-            archived = bool(job.properties.get("isArchived"))
-            if view == "all" or archived == (view == "archivedonly"):
-                found.append(job)
-        if tag := call.query.get("tag"):
-            name, _, value = tag.partition("=")
-            found = [each for each in found if (each.properties.get("tags") or {}).get(name) == value]
+        found = [job for job in reversed(call.workspace.children("jobs")) if _wanted(call.query, job)]
         return Answer(200, {"value": [call.seen("jobs", each) for each in found]})
 
     def cancel(self, call: Call) -> Answer:
@@ -137,3 +130,20 @@ def _completed(workspace: Workspace, name: str, wanted: Document) -> Document:
         made["resources"] = {"instanceCount": 1, "shmSize": "2g", **(wanted.get("resources") or {})}
         made["queueSettings"] = {"jobTier": "Null", **(wanted.get("queueSettings") or {})}
     return {**made, "status": "Starting", "parameters": {}}
+
+
+def _wanted(query: Mapping[str, str], job: Resource) -> bool:
+    """Whether a list with these filters has it."""
+    view, archived = query.get("listViewType", "ActiveOnly").lower(), bool(job.properties.get("isArchived"))
+    if view != "all" and archived != (view == "archivedonly"):
+        return False
+    if tag := query.get("tag"):
+        name, _, value = tag.partition("=")
+        if (job.properties.get("tags") or {}).get(name) != value:
+            return False
+    if "jobType" in query and query["jobType"].lower() != job.properties["jobType"].lower():
+        return False
+    schedule = (job.properties.get("properties") or {}).get(SCHEDULE)
+    if query.get("scheduled", "").lower() == "true" and schedule is None:
+        return False
+    return "scheduleId" not in query or schedule == query["scheduleId"]

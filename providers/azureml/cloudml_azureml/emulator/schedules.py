@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from cloudml_azureml.emulator import moments
 from cloudml_azureml.emulator.answers import Answer, Document, Refused, user_error
 from cloudml_azureml.emulator.arm import Call, Served
-from cloudml_azureml.emulator.jobs import Jobs
+from cloudml_azureml.emulator.jobs import SCHEDULE, Jobs
 from cloudml_azureml.emulator.operations import Operations
 from cloudml_azureml.emulator.store import Resource, Store, Workspace
 
@@ -93,7 +93,7 @@ class Schedules:
         moment = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
         name = f"{schedule.name}-{moment}-{uuid.uuid4().hex[:4]}"
         wanted: Document = dict(action["jobDefinition"])
-        notes = {"azureml.scheduleid": schedule.name}
+        notes = {SCHEDULE: schedule.name}
         wanted["properties"] = {**(wanted.get("properties") or {}), **notes}
         wanted["displayName"] = wanted.get("displayName") or schedule.name
         with workspace.lock:
