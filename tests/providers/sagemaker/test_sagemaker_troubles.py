@@ -15,7 +15,7 @@ from sagemaker_things import python_model
 
 from cloudml.client import Client
 from cloudml.emulation.faults import Fault, Faults, Trouble
-from cloudml.errors import Denied, Invalid, QuotaExceeded, RolledBack, RunFailed
+from cloudml.errors import ConfigError, Denied, Invalid, QuotaExceeded, RolledBack, RunFailed
 from cloudml.states import Phase
 from cloudml_sagemaker.plugin import Config
 
@@ -142,3 +142,26 @@ class TestTheBucket:
             s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
         with pytest.raises(Invalid, match="is in eu-west-1, and this is us-east-1"):
             connected(bucket=name).train("fraud", command="true")
+
+
+class TestWhoWeAre:
+    def test_the_role_that_this_code_runs_with_is_taken(
+        self, connected: Connected, own: Config, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with contextlib.closing(boto3.Session(profile_name=own.profile).client("sts", region_name=own.region)) as sts:
+            given = sts.assume_role(RoleArn=own.role, RoleSessionName="notebook")["Credentials"]
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", given["AccessKeyId"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", given["SecretAccessKey"])
+        monkeypatch.setenv("AWS_SESSION_TOKEN", given["SessionToken"])
+        job = connected(profile=None, role=None).train("fraud", command="true", wait=True)
+        assert job.state.native["RoleArn"] == own.role
+
+    def test_a_person_is_no_role(self, connected: Connected) -> None:
+        with pytest.raises(ConfigError, match="no execution role") as refused:
+            connected(role=None).train("fraud", command="true")
+        assert "CLOUDML_SAGEMAKER_ROLE" in str(refused.value.hint)
+
+    def test_the_default_bucket_must_exist(self, connected: Connected, own: Config) -> None:
+        account = str(own.role).split(":")[4]
+        with pytest.raises(Invalid, match=f"no bucket sagemaker-us-east-1-{account}"):
+            connected(bucket=None).train("fraud", command="true")
