@@ -27,7 +27,6 @@ jobs:
     params: {depth: 3}
     inputs: {words: words.txt}
     env: {GREETING: "${secret:env:ECHO_GREETING}"}
-    options: {echo: {nice: 1}}
 models:
   parrot: {from: jobs.train, gates: ["depth >= 3"], alias: champion}
 endpoints:

@@ -158,4 +158,4 @@ def test_metrics_of_a_file(tmp_path: Path) -> None:
 
 def test_an_unknown_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert verbs.main(["fly"]) == 2
-    assert capsys.readouterr().err == "usage: python -m cloudml.runtime train | serve\n"
+    assert capsys.readouterr().err == "usage: python -m cloudml.runtime train | serve | batch | monitor\n"
