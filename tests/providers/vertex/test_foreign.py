@@ -47,6 +47,12 @@ def test_train_register_deploy_predict_and_delete(run: Run, transport: str) -> N
     assert f"said {nonce}" in run(sys.executable, "-W", "ignore", script, f"b-{nonce[:12]}", image, nonce, transport)
 
 
+def test_a_script_of_this_machine_is_packed_and_run(run: Run) -> None:
+    nonce = uuid.uuid4().hex
+    script = str(FOREIGN / "from_local_script.py")
+    assert f"said {nonce}!" in run(sys.executable, "-W", "ignore", script, f"b-{nonce[:12]}", nonce, "grpc")
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_refusals_are_google_s_own_exceptions(run: Run, transport: str) -> None:
     script = str(FOREIGN / "refusals.py")

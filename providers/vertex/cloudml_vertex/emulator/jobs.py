@@ -11,7 +11,7 @@ from typing import Any
 from google.cloud import aiplatform_v1
 from google.protobuf import empty_pb2
 
-from cloudml.emulation import Container
+from cloudml.emulation import Container, Ran
 from cloudml.emulation.faults import Faults, Trouble
 from cloudml.emulation.lifecycle import Lifecycle
 from cloudml.errors import CloudmlError
@@ -61,6 +61,7 @@ class Going:
     containers: dict[str, str] = field(default_factory=dict)  # replica -> container
     cancelled: bool = False
     timeout: float = WEEK
+    started: float = 0.0
     restarts: int = 0
 
 
@@ -165,6 +166,7 @@ class Jobs:
         if self._faults.take("CreateCustomJob", job.display_name, Trouble.CAPACITY):
             self._finish(going, job, STATE.JOB_STATE_FAILED, Problem("RESOURCE_EXHAUSTED", STOCKOUT))
             return
+        going.started = self._lifecycle.clock()
         try:
             for replica in replicas(job):
                 going.containers[replica.name] = self._runs.start(*self._container(going, job, replica), mounted=True)
@@ -210,7 +212,7 @@ class Jobs:
                 self._finish(going, job, STATE.JOB_STATE_SUCCEEDED, None)
                 return
             if ran.exit_code != 0:
-                self._finish(going, job, STATE.JOB_STATE_FAILED, _exit(name, ran.exit_code, ran.reason, going.timeout))
+                self._finish(going, job, STATE.JOB_STATE_FAILED, self._exit(going, name, ran))
                 return
 
     def _taken_away(self, going: Going, job: Any) -> None:
@@ -221,6 +223,17 @@ class Jobs:
         self._let_go(going)
         going.restarts += 1
         job.state = STATE.JOB_STATE_PENDING
+
+    def _exit(self, going: Going, replica: str, ran: Ran) -> Problem:
+        """In the service's words (facts, containers.md §1.4); a container that runs too long is ended from outside."""
+        if self._lifecycle.clock() - going.started >= going.timeout:
+            text = f"The job was cancelled: it ran longer than its timeout of {going.timeout:g}s."
+            return Problem("DEADLINE_EXCEEDED", text)
+        text = f"The replica {replica} exited with a non-zero status of {ran.exit_code}."
+        more = f" Termination reason: {ran.reason}." if ran.reason else ""
+        return Problem(
+            "INVALID_ARGUMENT", f"{text}{more} To find out more about why your job exited please check the logs."
+        )
 
     def _cancel(self, going: Going, job: Any) -> None:
         running = [id for id in going.containers.values() if self._runs.look(id).running]
@@ -323,14 +336,3 @@ def _check_pools(spec: Any) -> None:
         for each in (*pool.container_spec.env, *package.env):
             if each.name.startswith("AIP_"):
                 raise invalid(f"The environment variable {each.name} is reserved.")
-
-
-def _exit(replica: str, code: int | None, reason: str | None, timeout: float) -> Problem:
-    """In the service's words (facts, containers.md §1.4)."""
-    if reason and "timeout" in reason:
-        return Problem("DEADLINE_EXCEEDED", f"The job was cancelled: it ran longer than its timeout of {timeout:g}s.")
-    text = f"The replica {replica} exited with a non-zero status of {code}."
-    more = f" Termination reason: {reason}." if reason else ""
-    return Problem(
-        "INVALID_ARGUMENT", f"{text}{more} To find out more about why your job exited please check the logs."
-    )
