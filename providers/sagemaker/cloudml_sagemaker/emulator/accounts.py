@@ -71,8 +71,10 @@ class World:
             self.calls[account][operation] += 1
 
     def sleep(self, seconds: float) -> bool:
-        """Waits; True if the emulator is being closed."""
-        return self.ending.wait(seconds)
+        """Waits; True if the emulator is being closed, and then it waits no longer than a tick."""
+        if self.ending.wait(seconds):
+            time.sleep(min(seconds, self.timing.tick))
+        return self.ending.is_set()
 
 
 @dataclass

@@ -20,6 +20,7 @@ from cloudml_sagemaker.emulator.containers import SECRET
 from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request, Streamed
 from cloudml_sagemaker.emulator.invoking import Runtime
 from cloudml_sagemaker.emulator.others import Moto
+from cloudml_sagemaker.emulator.problems import DEFECTS
 from cloudml_sagemaker.emulator.recording import Recorder
 from cloudml_sagemaker.emulator.services import Services
 from cloudml_sagemaker.emulator.signing import access_key
@@ -115,7 +116,8 @@ class _Running:
 
     def _pass(self) -> None:
         for scope in [*self.world.scopes.values()]:
-            with suppress(ClientError, BotoCoreError, CloudmlError, OSError, LookupError):
+            # Whatever goes wrong with one account's records, the next pass tries again.
+            with suppress(ClientError, BotoCoreError, CloudmlError, OSError, *DEFECTS):
                 self._keep(scope)
 
     def _keep(self, scope: Scope) -> None:
@@ -132,11 +134,11 @@ class _Running:
         """What there is, by account and region, and how often each operation was called."""
         held: dict[str, Any] = {
             f"{account}/{region}": {
-                kind: sorted(table) for kind, table in scope.tables.items() if table and kind not in INTERNAL
+                kind: sorted([*table]) for kind, table in [*scope.tables.items()] if table and kind not in INTERNAL
             }
-            for (account, region), scope in self.world.scopes.items()
+            for (account, region), scope in [*self.world.scopes.items()]
         }
-        return held | {"calls": {account: dict(counts) for account, counts in self.world.calls.items()}}
+        return held | {"calls": {account: dict(counts) for account, counts in [*self.world.calls.items()]}}
 
     def _end_all(self) -> None:
         for scope in [*self.world.scopes.values()]:

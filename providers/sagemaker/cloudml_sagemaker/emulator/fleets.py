@@ -206,14 +206,14 @@ class Fleet:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self, instances: list[Instance]) -> None:
-        containers = self.scope.world.site.containers
+        containers, ending = self.scope.world.site.containers, self.scope.world.ending.is_set()
         for instance in instances:
-            containers.stop(instance.id)
+            (containers.remove if ending else containers.stop)(instance.id)
         deadline = time.monotonic() + GRACE
         for instance in instances:
             while (ran := containers.look(instance.id)) and ran.running and time.monotonic() < deadline:
                 time.sleep(PING_EVERY)
-            if not self.scope.world.ending.is_set():
+            if not ending:
                 instance.stream.pump(instance.id, last=True)
             containers.remove(instance.id)
 

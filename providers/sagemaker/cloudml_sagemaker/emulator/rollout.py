@@ -57,8 +57,12 @@ def create_fleet(endpoint: Endpoint) -> None:
         endpoint.become("Failed", str(error)[:1024])
         return
     with scope.lock:
-        endpoint.fleet = fleet
-        endpoint.become("InService")
+        wanted = scope.world.scopes.get((scope.account, scope.region)) is scope
+        if wanted:
+            endpoint.fleet = fleet
+            endpoint.become("InService")
+    if not wanted:  # the cloud was reset meanwhile
+        fleet.close()
 
 
 def update_fleet(endpoint: Endpoint, plan: Plan) -> None:

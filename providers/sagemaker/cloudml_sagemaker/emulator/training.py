@@ -178,6 +178,8 @@ class _Attempt:
             job.trained += time.monotonic() - began
             for host in self._hosts:
                 self._containers.remove(self._id(host))
+        if self._world.ending.is_set():
+            return "Stopped"
         self._sync()
         if outcome == "Interrupted":
             job.enter("Interrupted")
@@ -317,8 +319,9 @@ class _Attempt:
             if not running:
                 break
             if not cause and (cause := self._cause(ran, began)):
+                end = self._containers.remove if self._world.ending.is_set() else self._containers.stop
                 for host in running:
-                    self._containers.stop(self._id(host))
+                    end(self._id(host))
             self._world.sleep(min(self._world.timing.tick + (time.monotonic() - began) / 50, LAZIEST))
         return cause if cause != "Failed" else "", ran
 
