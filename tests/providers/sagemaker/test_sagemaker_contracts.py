@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from cloudml.testing.conformance import (
 )
 from cloudml.testing.conformance.faults import disturbed
 from cloudml.testing.conformance.kills import walked
-from cloudml.testing.conformance.scenarios import SCENARIOS
+from cloudml.testing.conformance.scenarios import ENDPOINT, SCENARIOS, Scenario, serving
 from cloudml.waiting import Clock
 from cloudml_sagemaker.plugin import Config, plugin
 
@@ -31,7 +31,10 @@ FASTER = 5.0  # than the wall's: ten seconds of grace, in which a read may be ol
 CLOCK = Clock(lambda: FASTER * time.monotonic(), lambda seconds: time.sleep(seconds / FASTER))
 # Each begins anew for every point that it is killed or disturbed at; those with endpoints are walked in part.
 QUICK = ("job-run", "job-cancelled", "job-deleted-while-running", "model-registered", "alias-moved", "family-deleted")
-SERVING = ("endpoint-replaced", "endpoint-deleted")
+WALKED: Mapping[str, Scenario] = {
+    **{name: SCENARIOS[name] for name in (*QUICK, "endpoint-replaced")},
+    "endpoint-deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), serving),
+}
 
 
 @pytest.fixture
@@ -84,10 +87,10 @@ class TestCapabilities(CapabilitiesContract):
     pass
 
 
-@pytest.mark.parametrize("name", [*QUICK, *SERVING])
+@pytest.mark.parametrize("name", WALKED)
 def test_a_kill_at_any_point_changes_nothing(rig: Rig, name: str) -> None:
     idle = replace(rig, job=TrainingJob(command="true"))
-    assert walked(idle, SCENARIOS[name]) >= 3
+    assert walked(idle, WALKED[name]) >= 3
 
 
 @pytest.mark.parametrize("kind", ["before ", "taken "])
