@@ -22,7 +22,7 @@ from cloudml.errors import (
 from cloudml.events import Event, Events, Happened
 from cloudml.labels import JOB, refuse_foreign
 from cloudml.spi import Call, Effect, Goal, Kind, Operation, Repeat, Until, Want
-from cloudml.states import LEAVING, Failure, Key, State
+from cloudml.states import LEAVING, Failure, Key, Phase, State
 from cloudml.waiting import Wait
 
 LAG = 10.0  # seconds that a provider may need until a read shows a write
@@ -34,8 +34,9 @@ class Run:
     """One pursuit of one goal: what it saw first, what it sent, how long it may take.
 
     ``adopt`` takes over what carries no label or another stack's; ``exclusive`` makes it AlreadyExists
-    if another process has made the thing, for whoever must not share it; ``existing`` makes it NotFound if the thing is
-    gone, for whoever only waits and must not make it again.
+    if another process has made the thing before our own call did, for whoever must not share it (what is EMPTY was
+    only prepared); ``existing`` makes it NotFound if the thing is gone, for whoever only waits and must not make it
+    again.
     """
 
     wait: Wait
@@ -53,15 +54,16 @@ class Run:
     _refusals: dict[str, int] = field(default_factory=dict)
     _met: set[str] = field(default_factory=set)
     _passed: bool = False
+    _maker: str | None = None
 
     def saw(self, key: Key, have: State | None) -> None:
         """Remembers the first look; a failure of then that has gone since counts when it comes back."""
         if self.existing and have is None:
             raise NotFound(f"{key} is gone: it was deleted meanwhile")
+        if self.exclusive and have is not None and have.phase is not Phase.EMPTY and not self._ours:
+            raise AlreadyExists(f"{key} was made by another process just now")
         failing = set(_failures(have))
         if not self._looked:
-            if self.exclusive and have is not None:
-                raise AlreadyExists(f"{key} was made by another process just now")
             self._looked, self._first, self._old_failures = True, have, failing
         self._old_failures &= failing
 
@@ -81,9 +83,12 @@ class Run:
         return None
 
     def asked(self, calls: Sequence[Call]) -> None:
-        """Remembers which of the calls that were sent have had their effect: nobody asks for them any more."""
+        """Remembers which calls have had their effect, for nobody asks for them any more, and which one makes it."""
         if self.sent:
             self._met |= self.sent.keys() - {call.fingerprint() for call in calls}
+        if calls and not self._ours:  # those before it prepare: an image, an environment
+            making = [call for call in calls if call.effect is Effect.CREATE] or calls
+            self._maker = making[-1].fingerprint()
 
     def submitted(self, goal: Goal[Want], have: State | None) -> bool:
         """Whether a goal that is only to be handed over has been."""
@@ -173,6 +178,12 @@ class Run:
         operation: Operation | None = None,
     ) -> None:
         self.events.emit(Event(what, key, text, call, state, operation))
+
+    @property
+    def _ours(self) -> bool:
+        """Whether the call that makes the thing was taken, or may have been: its answer was lost."""
+        maker = self._maker
+        return maker is not None and (maker in self._lost or self.sent.get(maker, self) is None)
 
     def _lacks(self, call: Call) -> bool:
         """Whether a call was refused because something that it needs is not there."""

@@ -179,7 +179,8 @@ class Kind(Protocol[Want]):
     def render(self, goal: Goal[Want], have: State | None) -> Sequence[Call]:
         """The whole way from ``have`` to the goal; empty if nothing is left to do.
 
-        Pure: no I/O, no clock, no randomness. A call that is sent holds no ``Later``.
+        Pure: no I/O, no clock, no randomness. A call that is sent holds no ``Later``. Of a job that is not there, the
+        last call to CREATE is the one that makes it; those before it prepare.
         """
 
     def send(self, call: Call) -> Operation | None:

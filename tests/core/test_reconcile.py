@@ -276,6 +276,27 @@ def test_whoever_must_not_share_is_told_that_it_is_there() -> None:
     assert pursued(kind, exclusive=True)[0] == NEW, "after a lost answer it is ours"
 
 
+def test_whoever_must_not_share_is_told_what_happened_while_it_prepared() -> None:
+    """What was prepared is nobody's; what was made before our own call, whenever that was, is not ours."""
+    prepare, make = Call("Prepare", "image", {}, "none"), Call("Make", "fraud-api", {}, "none")
+    tag = Call("Tag", "fraud-api", {}, "none", Effect.UPDATE)
+    empty = replace(OLD, phase=Phase.EMPTY)
+
+    def calls(have: State | None) -> Sequence[Call]:
+        if have == NEW:
+            return ()
+        return (tag,) if have == OLD else (make, tag) if have == empty else (prepare, make, tag)
+
+    for states in ([None, NEW], [None, OLD], [None, empty, OLD]):
+        kind = Scripted(states, calls, [None, PreconditionFailed("busy")])
+        with pytest.raises(AlreadyExists, match="another process"):
+            pursued(kind, exclusive=True)
+        assert tag not in kind.sent
+    kind = Scripted([None, empty, OLD, NEW], calls)
+    assert pursued(kind, exclusive=True)[0] == NEW
+    assert kind.sent == [prepare, make, tag]
+
+
 def test_a_secret_is_sent_as_its_value_and_told_as_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "hush")
     call = replace(UPDATE, document={"env": [{"token": Secret("env:TOKEN")}]})

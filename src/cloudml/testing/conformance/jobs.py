@@ -120,19 +120,25 @@ class JobsContract:
         assert process.everything() == []
         assert rig.snapshot() == before
 
-    def test_whoever_must_not_share_a_job_is_told(self, rig: Rig) -> None:
-        """Another process makes the same job between our last look and the call that makes it."""
+    def test_whoever_must_not_share_a_job_makes_it_alone(self, rig: Rig) -> None:
+        process = rig.process(exclusive=True)
+        assert process.apply("job", JOB, rig.job).phase is Phase.SUCCEEDED
+
+    @pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
+    def test_whoever_must_not_share_a_job_is_told(self, rig: Rig, which: int) -> None:
+        """Another process makes the same job just before our first call, or before the one that makes it."""
         points = Points()
         process = rig.process(points, exclusive=True)
-        create = process.plan("job", JOB, rig.slow)[-1]
+        planned = process.plan("job", JOB, rig.slow)
+        create, raced = planned[-1], planned[which]
 
         def visit(point: str) -> None:
-            if point == f"before {create.operation}":
+            if point == f"before {raced.operation}":
                 points.visit = lambda point: None
                 rig.process().apply("job", JOB, rig.slow, Until.SUBMITTED)
 
         points.visit = visit
-        if create.repeat is Repeat.SAFE:
+        if create.repeat is Repeat.SAFE or raced != create:
             with pytest.raises(AlreadyExists):
                 process.apply("job", JOB, rig.slow)
         else:
