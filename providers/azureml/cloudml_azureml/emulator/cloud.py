@@ -133,7 +133,7 @@ def start(site: Site) -> Cloud:
     made = AzureML(site)
     try:
         made.storage.ready()
-    except Exception:
+    except BaseException:
         made.close()
         raise
     return made.cloud()
