@@ -39,6 +39,7 @@ KINDS = {
     "OnlineDeploymentProperties": ("Managed",),
     "OnlineDeploymentDetails": ("Managed",),
 }
+ORIGIN = "Names, types and rules from the REST models in {}: MIT licence, copyright (c) Microsoft Corporation"
 SCALARS: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "int": {"type": "integer"},
@@ -133,7 +134,7 @@ def main(wheel: Path, target: Path) -> None:
             for root in roots:
                 conversion.add(root)
             lines = (f"{json.dumps(name)}: {json.dumps(each)}" for name, each in sorted(conversion.definitions.items()))
-            head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$comment": f"{wheel.name}, MIT"}
+            head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$comment": ORIGIN.format(wheel.name)}
             body = json.dumps(head)[:-1] + ', "$defs": {\n' + ",\n".join(lines) + "\n}}\n"
             (target / f"{version}.json").write_text(body)
 
