@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from cloudml import payloads
 from cloudml.states import Captured
-
-Rows = tuple[list[Any], list[str] | None]
 
 
 def parse(record: Mapping[str, Any], variant: str) -> Captured:
@@ -29,76 +26,14 @@ def parse(record: Mapping[str, Any], variant: str) -> Captured:
     )
 
 
-def _rows(side: Mapping[str, Any]) -> Rows:
+def _rows(side: Mapping[str, Any]) -> payloads.Rows:
     """The rows of a body, and its columns' names if it says them; none where it is neither JSON nor CSV."""
     text, encoding = side.get("data", ""), side.get("encoding", "")
     kind = str(side.get("observedContentType", "")).partition(";")[0].strip()
     if encoding == "BASE64":
         text = base64.b64decode(text).decode("utf-8", "replace")
     if encoding == "CSV" or kind == "text/csv":
-        return [[_cell(cell) for cell in row] for row in csv.reader(io.StringIO(text)) if row], None
-    if encoding == "JSON" or kind in ("application/json", "application/jsonlines"):
-        lines = (
-            [json.loads(line) for line in text.splitlines()] if kind == "application/jsonlines" else json.loads(text)
-        )
-        return _of_json(lines)
-    return [], None
-
-
-def _of_json(body: Any) -> Rows:
-    """The structures that the server understands: a list, or an object that names its rows."""
-    if isinstance(body, list):
-        return body, None
-    for name, rows in SHAPES:
-        if isinstance(body, Mapping) and name in body:
-            return rows(body[name])
-    return [body], None
-
-
-def _split(frame: Any) -> Rows:
-    return list(frame.get("data", ())), [str(name) for name in frame.get("columns", ())] or None
-
-
-def _as_they_are(rows: Any) -> Rows:
-    return rows if isinstance(rows, list) else [rows], None
-
-
-def _inputs(rows: Any) -> Rows:
-    """Columns by name (MLflow), tensors (Open Inference Protocol), or plain rows."""
-    if isinstance(rows, Mapping):
-        columns = [values if isinstance(values, list) else [values] for values in rows.values()]
-        return [list(row) for row in zip(*columns, strict=False)], [str(name) for name in rows]
-    if rows and all(isinstance(each, Mapping) and {"name", "shape", "data"} <= each.keys() for each in rows):
-        return _tensors(rows)
-    return _as_they_are(rows)
-
-
-def _tensors(tensors: list[Mapping[str, Any]]) -> Rows:
-    if len(tensors) > 1:
-        return [list(row) for row in zip(*(each["data"] for each in tensors), strict=False)], [
-            str(each["name"]) for each in tensors
-        ]
-    shape, data = tensors[0]["shape"], tensors[0]["data"]
-    if len(shape) < 2 or (data and isinstance(data[0], list)):
-        return list(data), None
-    width = max(1, shape[-1])
-    return [data[at : at + width] for at in range(0, len(data), width)], None
-
-
-def _cell(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text or None
-
-
-SHAPES: tuple[tuple[str, Callable[[Any], Rows]], ...] = (
-    ("instances", _as_they_are),
-    ("predictions", _as_they_are),
-    ("dataframe_split", _split),
-    ("dataframe_records", _as_they_are),
-    ("inputs", _inputs),
-    ("outputs", _inputs),
-    ("data", _as_they_are),
-    ("input_data", lambda found: _split(found) if isinstance(found, Mapping) else _as_they_are(found)),
-)
+        return payloads.of_csv(text)
+    if kind == "application/jsonlines":
+        return payloads.of_json_lines(text)
+    return payloads.of_json(json.loads(text)) if encoding == "JSON" or kind == "application/json" else ([], None)

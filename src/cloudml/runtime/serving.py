@@ -29,7 +29,7 @@ from cloudml.runtime.batching import Batcher
 from cloudml.runtime.capture import LIMIT, Capture
 from cloudml.runtime.describing import Names
 from cloudml.runtime.http import Limits, Server
-from cloudml.runtime.loading import chosen_model
+from cloudml.runtime.loading import BESIDE, chosen_model
 from cloudml.runtime.metrics import Metrics
 from cloudml.runtime.reading import Reader
 from cloudml.runtime.workers import LOAD_FAILED, Crew, Seat, bind
@@ -112,8 +112,8 @@ def settings(env: Mapping[str, str]) -> Settings:
 
 
 def _place(text: str | None) -> Path | str | None:
-    """A path, or a URI as it is."""
-    return text if text and "://" in text else Path(text) if text else None
+    """A path; a URI, or the name of what lies with the model, as it is."""
+    return text if text and ("://" in text or text.startswith(BESIDE)) else Path(text) if text else None
 
 
 def _own_captures() -> Path:

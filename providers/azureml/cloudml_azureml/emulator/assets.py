@@ -60,6 +60,7 @@ class Assets:
                 served += [
                     Served("GET", f"{kind}/{{name}}", _of(kind, self.container)),
                     Served("PUT", f"{kind}/{{name}}", _of(kind, self.put_container)),
+                    Served("DELETE", f"{kind}/{{name}}", _of(kind, self.delete_container)),
                     Served("GET", kind, _of(kind, self.containers)),
                 ]
         return served
@@ -116,6 +117,16 @@ class Assets:
         properties = {"tags": {}, "properties": {}, "isArchived": False, **body["properties"]}
         made = call.workspace.put(path, {"properties": properties})
         return Answer(201 if created else 200, self._container(call, kind, made))
+
+    def delete_container(self, call: Call, kind: Kind) -> Answer:
+        """With all its versions."""
+        path = (kind.name, call.names["name"])
+        if call.workspace.find(*path) is None:
+            return Answer(204)
+        for version in call.workspace.children(*path, "versions"):
+            call.workspace.drop(*version.path)
+        call.workspace.drop(*path)
+        return Answer(200)
 
     def _container(self, call: Call, kind: Kind, resource: Resource) -> Document:
         versions = [each.name for each in call.workspace.children(kind.name, resource.name, "versions")]

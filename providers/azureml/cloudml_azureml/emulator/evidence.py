@@ -44,7 +44,10 @@ _OF = {
         *("DELETE onlineEndpoints", "DELETE onlineEndpoints/deployments", "POST onlineEndpoints/token", "POST score"),
         *("POST oauth2/v2.0/token", "GET discovery", "GET mfeOperationsStatus", "GET mfeOperationResults"),
     ),
-    Evidence.GUESSED: tuple(f"DELETE {kind}/versions" for kind in ("codes", "data", "models", "environments")),
+    Evidence.GUESSED: (
+        *(f"DELETE {kind}/versions" for kind in ("codes", "data", "models", "environments")),
+        *(f"DELETE {kind}" for kind in ("data", "models", "environments")),
+    ),
 }
 
 EVIDENCE: Mapping[str, Evidence] = {route: known for known, routes in _OF.items() for route in routes}

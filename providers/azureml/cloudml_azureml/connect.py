@@ -1,0 +1,62 @@
+"""One provider in one workspace: the only file that imports Azure's credentials and puts all together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from azure.identity import DefaultAzureCredential
+
+from cloudml.errors import ConfigError
+from cloudml.spi import Caller
+from cloudml_azureml.artifacts import Blobs
+from cloudml_azureml.endpoints import AzureEndpoints
+from cloudml_azureml.jobs import AzureJobs
+from cloudml_azureml.models import AzureModels
+from cloudml_azureml.predicting import Predictor
+from cloudml_azureml.telemetry import AzureTelemetry
+from cloudml_azureml.wire import Wire
+
+WORKSPACE = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}"
+
+
+@dataclass(frozen=True)
+class AzureProvider:
+    """What ``connect`` returns; monitors live in the artifact store."""
+
+    jobs: AzureJobs
+    models: AzureModels
+    endpoints: AzureEndpoints
+    artifacts: Blobs
+    telemetry: AzureTelemetry
+    monitors: None = None
+
+
+def provider(config: Any, caller: Caller) -> AzureProvider:
+    """Raises ConfigError without subscription, resource group or workspace; credentials are asked for when needed."""
+    place = [
+        _needed("subscription", config.subscription, "CLOUDML_AZUREML_SUBSCRIPTION", "AZURE_SUBSCRIPTION_ID"),
+        _needed("resource_group", config.resource_group, "CLOUDML_AZUREML_RESOURCE_GROUP"),
+        _needed("workspace", config.workspace, "CLOUDML_AZUREML_WORKSPACE"),
+    ]
+    credential = DefaultAzureCredential()
+    wire = Wire(WORKSPACE.format(*place), config.location, credential, caller)
+    artifacts = Blobs(wire, caller)
+    image = config.image or os.environ.get("CLOUDML_AZUREML_IMAGE")
+    compute = config.compute or os.environ.get("CLOUDML_AZUREML_COMPUTE")
+    return AzureProvider(
+        jobs=AzureJobs(wire, artifacts, config.training_image, compute),
+        models=AzureModels(wire, artifacts),
+        endpoints=AzureEndpoints(wire, artifacts, Predictor(wire, caller), image),
+        artifacts=artifacts,
+        telemetry=AzureTelemetry(wire, artifacts, credential, caller),
+    )
+
+
+def _needed(setting: str, value: str | None, *variables: str) -> str:
+    found = value or next((os.environ[name] for name in variables if os.environ.get(name)), None)
+    if not found:
+        hint = f"set '{setting}' of provider 'azureml', or {variables[0]}"
+        raise ConfigError(f"azureml needs the workspace's {setting.replace('_', ' ')}", hint=hint)
+    return found

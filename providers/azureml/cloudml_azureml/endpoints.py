@@ -1,0 +1,287 @@
+"""Managed online endpoints: a child per deployment and hash, traffic on the parent.
+
+A child is ``{deployment}-{mark}``: it is made, the traffic moves, the old one goes. What failed stays until it is
+deleted, so it is deleted by a visible call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cloudml import specs
+from cloudml.errors import ConfigError
+from cloudml.spi import Call, Effect, Goal, Operation, Payload, leaves, patched
+from cloudml.states import Failure, Key, Part, Phase, State
+from cloudml_azureml import environments, instances
+from cloudml_azureml.artifacts import Blobs
+from cloudml_azureml.models import SIDECAR
+from cloudml_azureml.options import NAME, EndpointOptions
+from cloudml_azureml.predicting import Predictor
+from cloudml_azureml.wire import Wire
+
+PHASES: Mapping[str, Phase] = {
+    "Creating": Phase.CREATING,
+    "Updating": Phase.UPDATING,
+    "Scaling": Phase.UPDATING,
+    "Succeeded": Phase.READY,
+    "Failed": Phase.FAILED,
+    "Canceled": Phase.FAILED,
+    "Deleting": Phase.DELETING,
+}
+CHILD = "cloudml-deployment"  # the tag of a child that says which deployment it is
+LONGEST = 180.0  # seconds of a request
+LAST_LINES = 5
+LONGEST_NAME, HASH = 32, 4  # characters of an endpoint's name, and of the hash at its end
+COLLECTIONS = ("request", "response")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A deployment of a want; ``mark`` covers all that it is made with."""
+
+    deployment: str
+    spec: str
+    mark: str
+
+    @property
+    def name(self) -> str:
+        """At most 29 characters of the 32 that are allowed."""
+        return f"{self.deployment}-{self.mark}"
+
+
+class AzureEndpoints:
+    """``image`` is the universal serving image of deployments that name none."""
+
+    def __init__(self, wire: Wire, artifacts: Blobs, predictor: Predictor, image: str | None) -> None:
+        self._wire = wire
+        self._artifacts = artifacts
+        self._predictor = predictor
+        self._image = image
+
+    def observe(self, key: Key, want: specs.Endpoint | None) -> State | None:
+        endpoint = self._wire.find(self._path(key))
+        made = environments.parts(self._wire, self._environments(key, want)) if want else ()
+        if endpoint is None:
+            return State(key, Phase.EMPTY, key.stack, parts=made) if made else None
+        return self._state(key, endpoint, made)
+
+    def render(self, goal: Goal[specs.Endpoint], have: State | None) -> Sequence[Call]:
+        if goal.want is not None:
+            return list(self._present(goal, goal.want, have))
+        if goal.cancel or have is None or not have.id:
+            return []
+        path = self._path(goal.key)
+        return [Call(f"DELETE {path}", path, {}, "it is not wanted", Effect.DELETE)]
+
+    def send(self, call: Call) -> Operation | None:
+        return self._wire.write(call.operation, call.document)
+
+    def poll(self, operation: Operation) -> Operation:
+        return self._wire.poll(operation)
+
+    def list(self, stack: str | None) -> Iterator[State]:
+        for endpoint in sorted(self._wire.items("onlineEndpoints"), key=lambda each: str(each["name"])):
+            tags = endpoint.get("tags") or {}
+            if tags.get("cloudml-kind") == "endpoint" and stack in (None, tags["cloudml-stack"]):
+                yield self._state(Key("endpoint", tags["cloudml-name"], stack or tags["cloudml-stack"]), endpoint, ())
+
+    def invoke(self, have: State, body: Payload, deployment: str | None) -> Payload:
+        part = have.part("deployment", name=deployment) if deployment else None
+        return self._predictor.predict(have, body, part.id if part else deployment)
+
+    # -- the way there -----------------------------------------------------------------------------------------------
+
+    def _present(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None) -> Iterator[Call]:
+        children = list(_children(want))
+        there = have if have is not None and have.id else None
+        known = have.of(environments.KIND) if have else ()
+        yield from environments.calls(self._environments(goal.key, want), known)
+        tags = {**(there.labels if there else {}), **want.labels, **_lasting(goal.labels)}
+        shares = dict(there.facts["shares"]) if there else {}
+        if there is None or there.phase is Phase.FAILED:
+            yield self._parent(goal.key, tags, shares, {}, there, "it failed" if there else "there is no such endpoint")
+        parts = {part.id: part for part in there.of("deployment")} if there else {}
+        for child in children:
+            part = parts.get(child.name)
+            if part is not None and part.phase.failed:
+                yield self._delete(goal.key, part, "it failed")
+            if part is None or part.phase.failed:
+                yield self._child(goal, want, child)
+        wanted, mirror = _shares(children, want.traffic), _shares(children, want.mirror)
+        tags = {**tags, **goal.labels}
+        if (
+            there is None
+            or (shares, there.facts["mirror"]) != (wanted, mirror)
+            or any(there.labels.get(name) != text for name, text in tags.items())
+        ):
+            yield self._parent(goal.key, tags, wanted, mirror, None, "the traffic or a label differs", Effect.UPDATE)
+        kept = {child.name for child in children}
+        for part in parts.values():
+            if part.id not in kept and part.facts["owner"] == goal.key.stack:
+                yield self._delete(goal.key, part, "nothing needs it any more")
+
+    def _environments(self, key: Key, want: specs.Endpoint) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for deployment in want.deployments.values():
+            yield environments.serving(self._image_of(key, deployment))
+
+    def _image_of(self, key: Key, deployment: specs.Deployment) -> str:
+        image = deployment.image or self._image
+        if image is None:
+            hint = "push one by 'cloudml image push', and set 'image' of provider 'azureml' ($CLOUDML_AZUREML_IMAGE)"
+            raise ConfigError(f"{key}: azureml needs an image that serves", hint=hint)
+        return image
+
+    def _parent(
+        self,
+        key: Key,
+        tags: Mapping[str, str],
+        shares: Mapping[str, int],
+        mirror: Mapping[str, int],
+        there: State | None,
+        why: str,
+        effect: Effect | None = None,
+    ) -> Call:
+        """The whole endpoint: there is no PATCH, and what a PUT leaves out is gone."""
+        document = {
+            "location": self._wire.location,
+            "kind": "Managed",
+            "identity": {"type": "SystemAssigned"},
+            "tags": dict(tags),
+            "properties": {"authMode": "Key", "traffic": dict(shares), "mirrorTraffic": dict(mirror)},
+        }
+        path = self._path(key)
+        return Call(f"PUT {path}", path, document, why, effect or (Effect.UPDATE if there else Effect.CREATE))
+
+    def _child(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, child: Child) -> Call:
+        deployment, options = want.deployments[child.deployment], _options(want)
+        if want.timeout > LONGEST:
+            raise ConfigError(f"{goal.key}: a request may take {LONGEST:g} s on azureml, not {want.timeout:g} s")
+        environment, _ = environments.serving(self._image_of(goal.key, deployment))
+        properties: dict[str, Any] = {
+            "endpointComputeType": "Managed",
+            "model": self._model(goal.references[deployment.model].id),
+            "environmentId": self._wire.id(environment),
+            "environmentVariables": self._env(goal, want, child),
+            "instanceType": instances.choose(deployment.resources, instances.SERVING, options.instance_type),
+            "scaleSettings": {"scaleType": "Default"},
+            "requestSettings": {
+                "requestTimeout": f"PT{want.timeout:.0f}S",
+                "maxConcurrentRequestsPerInstance": options.concurrency,
+            },
+        }
+        if want.capture:
+            kept = {"dataCollectionMode": "Enabled", "samplingRate": want.capture}
+            collections = {name: dict(kept) for name in COLLECTIONS}
+            properties["dataCollector"] = {"collections": collections, "rollingRate": "Hour"}
+        document = {
+            "location": self._wire.location,
+            "tags": {**_lasting(goal.labels), CHILD: child.deployment, "cloudml-hash": child.spec},
+            "sku": {"name": "Default", "capacity": deployment.scale.min},
+            "properties": patched(properties, deployment, NAME),
+        }
+        path = f"{self._path(goal.key)}/deployments/{child.name}"
+        return Call(f"PUT {path}", path, document, "this deployment is new")
+
+    def _delete(self, key: Key, part: Part, why: str) -> Call:
+        path = f"{self._path(key)}/deployments/{part.id}"
+        return Call(f"DELETE {path}", path, {}, why, Effect.DELETE)
+
+    def _path(self, key: Key) -> str:
+        """An endpoint's name is the whole region's, so ours ends with a hash of its workspace."""
+        mark = specs.hash8([self._wire.workspace, key.name])[:HASH]
+        return f"onlineEndpoints/{key.name[: LONGEST_NAME - HASH - 1].rstrip('-')}-{mark}"
+
+    def _model(self, id: Any) -> Any:
+        """A version's path as the full id; a Later stays what it is."""
+        return self._wire.id(id) if isinstance(id, str) else id
+
+    def _env(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, child: Child) -> dict[str, Any]:
+        deployment = want.deployments[child.deployment]
+        reference = goal.references[deployment.model]
+        return {
+            "CLOUDML_PLATFORM": NAME,
+            "CLOUDML_MODEL_NAME": reference.family,
+            "CLOUDML_MODEL_VERSION": reference.version,
+            "CLOUDML_ENDPOINT": goal.key.name,
+            "CLOUDML_DEPLOYMENT": child.deployment,
+            "CLOUDML_SIGNATURE": f"model:{SIDECAR}",
+            **leaves(deployment.env),
+        }
+
+    # -- what is there -----------------------------------------------------------------------------------------------
+
+    def _state(self, key: Key, endpoint: Mapping[str, Any], made: tuple[Part, ...]) -> State:
+        properties, tags = endpoint["properties"], endpoint.get("tags") or {}
+        shares = {name: share for name, share in (properties.get("traffic") or {}).items() if share}
+        mirror = {name: share for name, share in (properties.get("mirrorTraffic") or {}).items() if share}
+        rows = self._wire.items(f"onlineEndpoints/{endpoint['name']}/deployments")
+        children = tuple(self._part(endpoint["name"], row, shares) for row in rows)
+        phase = PHASES.get(properties["provisioningState"], Phase.UNKNOWN)
+        if phase is Phase.READY and not children:
+            phase = Phase.EMPTY
+        hash = tags.get("cloudml-hash", "")
+        return State(
+            key=key,
+            phase=phase,
+            owner=tags.get("cloudml-stack"),
+            spec=hash.partition("-")[0] or None,
+            id=endpoint["name"],
+            parts=(*children, *made),
+            failure=Failure("the endpoint could not be made") if phase is Phase.FAILED else None,
+            labels=tags,
+            facts={
+                "url": properties.get("scoringUri"),
+                "traffic": {part.name: part.facts["traffic"] for part in children if part.facts["traffic"]},
+                "shares": shares,
+                "mirror": mirror,
+            },
+            created=datetime.fromisoformat(endpoint["systemData"]["createdAt"]).timestamp(),
+            native=endpoint,
+        )
+
+    def _part(self, endpoint: str, row: Mapping[str, Any], shares: Mapping[str, int]) -> Part:
+        tags, properties = row.get("tags") or {}, row["properties"]
+        phase = PHASES.get(properties["provisioningState"], Phase.UNKNOWN)
+        return Part(
+            kind="deployment",
+            name=tags.get(CHILD, row["name"]),
+            id=row["name"],
+            phase=phase,
+            spec=tags.get("cloudml-hash"),
+            failure=Failure(self._why(endpoint, row["name"])) if phase is Phase.FAILED else None,
+            facts={
+                "traffic": shares.get(row["name"], 0),
+                "owner": tags.get("cloudml-stack"),
+                "model": (properties.get("model") or "").rpartition("/models/")[2].replace("/versions/", ":"),
+            },
+        )
+
+    def _why(self, endpoint: str, child: str) -> str:
+        """The resource does not say: the last lines of its server do."""
+        said = self._wire.read(f"onlineEndpoints/{endpoint}/deployments/{child}/getLogs", {"tail": LAST_LINES})
+        lines = [line.strip() for line in str(said.get("content") or "").splitlines() if line.strip()]
+        return "it did not start" + (f": {' | '.join(lines)}" if lines else "")
+
+
+def _children(want: specs.Endpoint) -> Iterator[Child]:
+    kept = [want.capture, want.timeout, _options(want).concurrency]
+    for name, deployment in want.deployments.items():
+        spec = specs.spec_hash(deployment)
+        yield Child(name, spec, specs.hash8([spec, *kept]))
+
+
+def _shares(children: Sequence[Child], shares: Mapping[str, int]) -> dict[str, int]:
+    """Per cent by the children's names, zeros left out as the service does."""
+    return {child.name: shares[child.deployment] for child in children if shares.get(child.deployment)}
+
+
+def _options(want: specs.Endpoint) -> EndpointOptions:
+    return EndpointOptions.model_validate(want.options.get(NAME, {}))
+
+
+def _lasting(labels: Mapping[str, str]) -> dict[str, str]:
+    """What is true from the beginning; what runs is said when it runs."""
+    return {name: text for name, text in labels.items() if name not in ("cloudml-hash", "cloudml-prev")}

@@ -1,0 +1,219 @@
+"""Jobs as command jobs; their ids are the runs'."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from cloudml import bundle, specs
+from cloudml.spi import Call, Effect, Goal, Operation, leaves, patched, spec_key
+from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
+from cloudml_azureml import environments, instances
+from cloudml_azureml.artifacts import Blobs
+from cloudml_azureml.options import NAME, JobOptions
+from cloudml_azureml.wire import Wire
+
+PHASES: Mapping[str, Phase] = {
+    "NotStarted": Phase.PENDING,
+    "Queued": Phase.PENDING,
+    "Starting": Phase.PROVISIONING,
+    "Provisioning": Phase.PROVISIONING,
+    "Preparing": Phase.PREPARING,
+    "Running": Phase.RUNNING,
+    "NotResponding": Phase.RUNNING,  # transient (shared facts, containers.md §5)
+    "Finalizing": Phase.FINALIZING,
+    "Completed": Phase.SUCCEEDED,
+    "Failed": Phase.FAILED,
+    "CancelRequested": Phase.CANCELLING,
+    "Canceled": Phase.CANCELLED,
+}
+MANIFEST = "cloudml-model.json"
+SERVERLESS = "serverless"
+OUTPUT = "run"
+
+
+class AzureJobs:
+    """A run is one command job; what it writes goes to ``<stack>/runs/<id>`` of the store."""
+
+    def __init__(self, wire: Wire, artifacts: Blobs, image: str, compute: str | None) -> None:
+        self._wire = wire
+        self._artifacts = artifacts
+        self._image = image
+        self._compute = compute
+        self._ended: dict[tuple[str, str], dict[str, Any]] = {}  # facts of jobs whose files change no more
+
+    def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
+        job = self._wire.find(f"jobs/{key.name}")
+        if job is not None:
+            return self._state(key, job)
+        left = self._left(self._output(key))
+        if want is not None:
+            left += environments.parts(self._wire, self._environments(want))
+        return State(key, Phase.EMPTY, key.stack, parts=left) if left else None
+
+    def render(self, goal: Goal[specs.TrainingJob], have: State | None) -> Sequence[Call]:
+        path, there = f"jobs/{goal.key.name}", have is not None and have.phase is not Phase.EMPTY
+        if goal.want is not None:
+            if there:
+                return []
+            known = have.of(environments.KIND) if have else ()
+            return [*environments.calls(self._environments(goal.want), known), self._create(goal, goal.want)]
+        steps = []
+        if have is not None and there and not have.phase.settled and have.phase is not Phase.CANCELLING:
+            steps.append(Call(f"POST {path}/cancel", path, {}, "it is not wanted to run", Effect.UPDATE))
+        if goal.cancel or have is None:
+            return steps
+        if there:
+            steps.append(Call(f"DELETE {path}", path, {}, "it is not wanted", Effect.DELETE))
+        for part in have.of("output"):
+            steps.append(Call("DELETE blobs", part.id, {}, "they go with their job", Effect.DELETE))
+        return steps
+
+    def send(self, call: Call) -> Operation | None:
+        if call.operation == "DELETE blobs":
+            self._artifacts.delete(call.target)
+            return None
+        return self._wire.write(call.operation, call.document, new=call.operation.startswith("PUT jobs/"))
+
+    def poll(self, operation: Operation) -> Operation:
+        return self._wire.poll(operation)
+
+    def list(self, stack: str | None) -> Iterator[State]:
+        for job in sorted(self._wire.items("jobs", listViewType="All"), key=lambda each: str(each["name"])):
+            tags = job["properties"].get("tags") or {}
+            if tags.get("cloudml-kind") == "job" and stack in (None, tags["cloudml-stack"]):
+                yield self._state(Key("job", job["name"], stack or tags["cloudml-stack"]), job)
+
+    # -- the request -------------------------------------------------------------------------------------------------
+
+    def _environments(self, want: specs.TrainingJob) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        return iter([environments.training(want.image or self._image)])
+
+    def _create(self, goal: Goal[specs.TrainingJob], want: specs.TrainingJob) -> Call:
+        options = JobOptions.model_validate(want.options.get(NAME, {}))
+        stack, place = goal.key.stack, self._artifacts.uri
+        inputs = {
+            "cloudml": _file(place(bundle.key(stack))),
+            "spec": _file(place(spec_key(stack, want))),
+            **({"source": self._input(stack, want.source)} if want.source else {}),
+            **{f"input_{name}": self._input(stack, value) for name, value in sorted(want.inputs.items())},
+        }
+        environment, _ = environments.training(want.image or self._image)
+        properties: dict[str, Any] = {
+            "jobType": "Command",
+            "displayName": goal.key.name,
+            "experimentName": options.experiment or goal.labels["cloudml-name"],
+            "command": self._command(goal.key, want),
+            "environmentId": self._wire.id(environment),
+            "environmentVariables": {"CLOUDML_PLATFORM": NAME, **leaves(want.env)},
+            "inputs": inputs,
+            "outputs": {
+                OUTPUT: {"jobOutputType": "uri_folder", "mode": "ReadWriteMount", "uri": self._output(goal.key)}
+            },
+            "limits": {"jobLimitsType": "Command", "timeout": f"PT{want.timeout:.0f}S"},
+            "tags": {**want.labels, **goal.labels},
+            **self._machines(want, options),
+        }
+        document = {"properties": patched(properties, want, NAME)}
+        path = f"jobs/{goal.key.name}"
+        return Call(f"PUT {path}", path, document, "there is no such job")
+
+    def _machines(self, want: specs.TrainingJob, options: JobOptions) -> dict[str, Any]:
+        """Serverless machines of a size, or nodes of a cluster."""
+        resources: dict[str, Any] = {"instanceCount": want.nodes}
+        compute = options.compute or self._compute or SERVERLESS
+        found: dict[str, Any] = {"resources": resources}
+        if want.resources.shm:
+            resources["shmSize"] = f"{-(-want.resources.shm // (1 << 20))}m"
+        if compute == SERVERLESS:
+            resources["instanceType"] = instances.choose(want.resources, instances.TRAINING, options.instance_type)
+            if want.spot:
+                found["queueSettings"] = {"jobTier": "Spot"}
+        else:
+            found["computeId"] = self._wire.id(f"computes/{compute}")
+        if want.nodes > 1:
+            found["distribution"] = {"distributionType": options.distribution}
+        return found
+
+    def _command(self, key: Key, want: specs.TrainingJob) -> str:
+        """The service fills in the paths; the runtime reads command and parameters from the stored spec."""
+        words = ["python3 ${{inputs.cloudml}} train", f"--id {key.name}", "--spec ${{inputs.spec}}"]
+        words += ["--source ${{inputs.source}}"] if want.source else []
+        words += [f"--input {name}=${{{{inputs.input_{name}}}}}" for name in sorted(want.inputs)]
+        return " ".join([*words, f"--output ${{{{outputs.{OUTPUT}}}}}"])
+
+    def _input(self, stack: str, value: str) -> dict[str, str]:
+        """Content is where the core has put it, a file if it has a name; a URI is what its last part looks like."""
+        kind, _, digest = value.partition(":")
+        if kind == "sha256":
+            uri = self._artifacts.uri(f"{stack}/content/{digest}")
+            return _file(uri) if "/" in digest else _folder(uri)
+        return _file(value) if "." in value.rpartition("/")[2] else _folder(value)
+
+    def _output(self, key: Key) -> str:
+        return self._artifacts.uri(f"{key.stack}/runs/{key.name}")
+
+    # -- what is there -----------------------------------------------------------------------------------------------
+
+    def _state(self, key: Key, job: Mapping[str, Any]) -> State:
+        properties = job["properties"]
+        tags, phase = properties.get("tags") or {}, PHASES.get(properties["status"], Phase.UNKNOWN)
+        owner = tags.get("cloudml-stack")
+        output = self._output(Key(key.kind, key.name, owner or key.stack))
+        facts = self._facts(output, job) if phase.settled else EMPTY
+        return State(
+            key=key,
+            phase=phase,
+            owner=owner,
+            spec=tags.get("cloudml-hash"),
+            id=job["name"],
+            parts=self._left(output) if phase.settled else (),
+            failure=_failure(properties, facts) if phase.failed else None,
+            labels=tags,
+            facts={name: value for name, value in facts.items() if name != "failure"},
+            created=datetime.fromisoformat(job["systemData"]["createdAt"]).timestamp(),
+            native=job,
+        )
+
+    def _left(self, output: str) -> tuple[Part, ...]:
+        """The files of a run, if it left any."""
+        files = any(True for _ in self._artifacts.list(output))
+        return (Part("output", OUTPUT, output, Phase.READY),) if files else ()
+
+    def _facts(self, output: str, job: Mapping[str, Any]) -> dict[str, Any]:
+        """What an ended run left: read once."""
+        mark = output, str(job["systemData"]["createdAt"])
+        if mark not in self._ended:
+            names = {uri.removeprefix(f"{output}/") for uri in self._artifacts.list(output)}
+            self._ended[mark] = {
+                "model": f"{output}/model" if f"model/{MANIFEST}" in names else None,
+                "metrics": self._metrics(f"{output}/metrics.jsonl") if "metrics.jsonl" in names else {},
+                "failure": self._json(f"{output}/failure.json") if "failure.json" in names else None,
+            }
+        return self._ended[mark]
+
+    def _metrics(self, uri: str) -> dict[str, float]:
+        """The last value of each."""
+        with self._artifacts.open(uri) as file:
+            records = [json.loads(line) for line in file if line.endswith(b"\n")]
+        return {record["name"]: record["value"] for record in records}
+
+    def _json(self, uri: str) -> Any:
+        with self._artifacts.open(uri) as file:
+            return json.load(file)
+
+
+def _failure(properties: Mapping[str, Any], facts: Mapping[str, Any]) -> Failure:
+    """The script's own exception if it left one; the service keeps its reason in the run's history."""
+    own = facts.get("failure")
+    return Failure(f"{own['type']}: {own['message']}" if own else "the job failed; its log says why")
+
+
+def _file(uri: str) -> dict[str, str]:
+    return {"jobInputType": "uri_file", "mode": "ReadOnlyMount", "uri": uri}
+
+
+def _folder(uri: str) -> dict[str, str]:
+    return {"jobInputType": "uri_folder", "mode": "ReadOnlyMount", "uri": uri}
