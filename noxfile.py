@@ -208,7 +208,7 @@ def sagemaker(session: nox.Session) -> None:
 def containers(session: nox.Session) -> None:
     """Real containers and a real registry. Needs a Docker engine, docker-registry, and an image to start from."""
     prepare(session, project=True)
-    pytest(session, "tests/containers", "--durations", "10", "--durations-min", "1")
+    pytest(session, "-n", "2", "tests/containers", "--durations", "10", "--durations-min", "1")
 
 
 @nox.session
