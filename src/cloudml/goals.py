@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from cloudml import artifacts, bundle, sidecars
 from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
-from cloudml.errors import ConfigError, NotFound
+from cloudml.errors import ConfigError, NotFound, QuotaExceeded
 from cloudml.events import Events
 from cloudml.labels import HASH, label, present, refuse_archived
 from cloudml.reconcile import look, reconcile
@@ -121,6 +121,16 @@ class Session:
         """A run is to be gone; that there was one is written down before, so that its id is not used again."""
         stored = artifacts.document(f"{self._deleted}/{key.name}.json", {"id": key.name})
         return Pursuit(self.provider.jobs, Goal[TrainingJob](key), (stored,))
+
+    def delete_job(self, key: Key) -> None:
+        """Pursues that; on a full disk the run goes first, because what it leaves is the room to write it down."""
+        pursuit = self.absent_job(key)
+        try:
+            self.pursue(pursuit)
+        except QuotaExceeded:
+            self.pursue(replace(pursuit, before=()))
+            for each in pursuit.before:
+                self.pursue(self.content(each))
 
     def model(self, family: str, spec: Model, facts: Callable[[], Mapping[str, Any]] = dict) -> Pursuit[Model]:
         """A model version; ``facts`` gives what its sidecar records of the run (``metrics``), when it is written."""

@@ -104,7 +104,7 @@ class Job:
 
     def delete(self) -> None:
         """Removes it with its logs; its registered model stays, and no other run gets its id."""
-        self.session.pursue(self.session.absent_job(self.key))
+        self.session.delete_job(self.key)
 
     def register(self, family: str, **fields: Any) -> ModelVersion:
         """Registers what it made as a version of a family.

@@ -187,6 +187,12 @@ def test_the_table_is_aligned_and_the_worst_feature_comes_first(baseline: Baseli
     assert "\x1b" not in "\n".join(lines)
 
 
+def test_a_report_is_printed_as_its_table(baseline: Baseline, capsys: pytest.CaptureFixture[str]) -> None:
+    report = drifted_report(baseline)
+    print(report)  # noqa: T201 - as people do
+    assert capsys.readouterr().out == table(report) + "\n"
+
+
 def sorted_by_psi(baseline: Baseline) -> list[str]:
     rest = [feature for feature in drifted_report(baseline).features if not feature.drifted]
     return [feature.name for feature in sorted(rest, key=lambda feature: -feature.statistics["psi"])]

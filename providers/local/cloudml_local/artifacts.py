@@ -10,14 +10,16 @@ from typing import IO
 
 from cloudml import content
 from cloudml.errors import AlreadyExists, Invalid, NotFound
+from cloudml.spi import Caller
 from cloudml_local.home import Home
 
 
 class LocalArtifacts:
     """The artifact store of one home folder."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, caller: Caller) -> None:
         self._home = home
+        self._call = caller
 
     def uri(self, key: str) -> str:
         return str(self._path(key))
@@ -30,7 +32,8 @@ class LocalArtifacts:
 
         Raises Invalid for a source with links, or a key that leaves the store.
         """
-        return self._put(self._path(key), source)
+        path = self._path(key)
+        return self._call.write("PutArtifact", lambda: self._put(path, source))
 
     def put_at(self, uri: str, source: Path) -> str:
         """As ``put``, at a URI."""

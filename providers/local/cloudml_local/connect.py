@@ -38,7 +38,7 @@ def provider(
 ) -> LocalProvider:
     """The provider over the folder ``path``, or the default one; ``place`` is where its commands run."""
     home = Home(path or default(os.environ, place.name))
-    artifacts = LocalArtifacts(home)
+    artifacts = LocalArtifacts(home, caller)
     runs = Runs(home, place.engine(home.path / "jobs"), environment.cpus(cpus), place)
     store = Store(home.path / "registry.db")
     servers = Servers(home, place.engine(home.path / "servers"), store.digest, place)

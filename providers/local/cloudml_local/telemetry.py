@@ -21,6 +21,7 @@ LONGEST = 1_000_000  # bytes of one read of a log: a line that fills it is passe
 ENDED = (Phase.FAILED, Phase.CANCELLED)  # of a server or a gateway
 FIELDS = ("id", "time", "inputs", "outputs", "names", "deployment", "version", "status", "latency_ms")
 COUNT = re.compile(r'^cloudml_requests_total\{route="predict",status="(\d+)"\} (\d+)$', re.MULTILINE)
+KEPT = re.compile(r"^cloudml_(captured|capture_dropped|capture_removed)_total(?:\{[^}]*\})? (\d+)", re.MULTILINE)
 SECONDS = re.compile(r"^cloudml_predict_seconds_(sum|count) (\S+)$", re.MULTILINE)
 
 
@@ -42,7 +43,10 @@ class LocalTelemetry:
         return lines, json.dumps(offsets, sort_keys=True)
 
     def metrics(self, have: State, window: Window) -> Iterator[Sample]:
-        """Since each server's start: ``requests``, ``errors``, and the mean ``latency`` in milliseconds."""
+        """Since each server's start: ``requests``, ``errors``, and the mean ``latency`` in milliseconds.
+
+        Of a server that captures also ``captured``, ``dropped`` and ``removed``: what became of its records.
+        """
         view = self._call.find("GetEndpoint", lambda: self._servers.get(have.key.name))
         now = time.time()
         if view is None or (window.end is not None and window.end < now):
@@ -85,6 +89,9 @@ class LocalTelemetry:
         yield Sample("errors", sum(count for status, count in counts if status >= 400), now, labels)
         if seconds.get("count"):
             yield Sample("latency", 1000 * seconds["sum"] / seconds["count"], now, labels)
+        kept = {name.removeprefix("capture_"): int(count) for name, count in KEPT.findall(text)}
+        if any(kept.values()):
+            yield from (Sample(name, count, now, labels) for name, count in kept.items())
 
 
 def _records(path: Path) -> Iterator[tuple[float, Captured]]:

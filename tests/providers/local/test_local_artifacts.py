@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from cloudml.calls import NativeCaller
 from cloudml.errors import Invalid, NotFound
+from cloudml.events import Events
+from cloudml.waiting import Clock
 from cloudml_local.artifacts import LocalArtifacts
+from cloudml_local.errors import classify
 from cloudml_local.home import Home
 
 
 @pytest.fixture
 def artifacts(home: Path) -> LocalArtifacts:
-    return LocalArtifacts(Home(home))
+    return LocalArtifacts(Home(home), NativeCaller("local", classify, Clock(), Events([])))
 
 
 def test_bytes_a_file_and_a_folder_come_back(artifacts: LocalArtifacts, tmp_path: Path) -> None:

@@ -204,6 +204,29 @@ def test_captured_requests_logs_and_metrics_are_read_back(client: Client, model:
     assert any("listening on" in line.text for line in telemetry.logs(observed(client), None)[0])
 
 
+def test_what_cannot_be_captured_is_counted_and_loses_no_request(client: Client, model: Write, home: Path) -> None:
+    endpoint = client.deploy("sum-api", client.models.register("sums", model()), capture=1.0, timeout=TIMEOUT)
+    place = home / "store" / STACK / "captures" / "sum-api"
+    assert not place.exists(), "the first record makes it"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()  # a file where the folder belongs: nothing can be written, also for root
+
+    def counts() -> dict[str, float]:
+        return {each.name: each.value for each in client.session.provider.telemetry.metrics(observed(client), Window())}
+
+    for number in range(20):
+        assert endpoint.predict([[number, 1]]) == [number + 1]
+    until(lambda: counts().get("dropped") == 20)
+    place.unlink()
+    for number in range(5):
+        assert endpoint.predict([[number, 1]]) == [number + 1]
+    until(lambda: counts().get("captured") == 5)
+    assert {name: counts()[name] for name in ("requests", "errors", "dropped", "captured", "removed")} == {
+        "requests": 25, "errors": 0, "dropped": 20, "captured": 5, "removed": 0,
+    }  # fmt: skip
+    assert len([*client.session.provider.telemetry.captured(observed(client), Window())]) == 5
+
+
 def test_a_changed_environment_replaces_the_server(client: Client, model: Write) -> None:
     version = client.models.register("sums", model("__import__('os').environ.get('MODE')"))
     endpoint = client.deploy("sum-api", version, timeout=TIMEOUT)
