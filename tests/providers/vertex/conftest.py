@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from vertex_rigs import new_bucket, rig_over
 
+from cloudml.emulation.lifecycle import Lifecycle
 from cloudml.emulation.running import Running, start
-from cloudml.specs import TrainingJob
 from cloudml.testing import emulated
-from cloudml.testing.conformance import Rig, rig_of
+from cloudml.testing.conformance import Rig
 from cloudml_vertex.emulator import emulator
-from cloudml_vertex.plugin import Config, plugin
-
-TRAIN = "open('{model_dir}/model.py', 'w').write('class Model: pass'); print('trained')"
-MODEL = """
-{top}
-class Model:
-    def predict(self, rows):
-        return [{answer} for _ in rows]
-
-def load(folder):
-    return Model()
-"""
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -43,34 +28,13 @@ def bucket(running: Running) -> str:
     return new_bucket()
 
 
-def new_bucket() -> str:
-    from google.cloud import storage
-
-    name = f"shop-{os.getpid()}-{next(NUMBERS)}"
-    storage.Client(project=name).create_bucket(name)
-    return name
-
-
-def python_model(folder: Path, answer: str, top: str = "") -> Path:
-    folder.mkdir()
-    (folder / "model.py").write_text(MODEL.format(answer=answer, top=top))
-    return folder
-
-
 @pytest.fixture(params=["grpc"])
 def rig(running: Running, tmp_path: Path, request: Any) -> Rig:
-    def empty() -> Config:
-        name = new_bucket()
-        return Config(project=name, bucket=name, transport=request.param)
+    return rig_over(request.param, tmp_path)
 
-    return rig_of(
-        replace(plugin, pace=0.05),
-        empty,
-        job=TrainingJob(command=("python", "-c", TRAIN)),
-        failing=TrainingJob(command=("python", "-c", "raise SystemExit(1)")),
-        slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(1)")),
-        models=(python_model(tmp_path / "one", "1"), python_model(tmp_path / "two", "2")),
-        broken=python_model(tmp_path / "broken", "0", "raise RuntimeError('it does not load')"),
-        request=b'{"instances": [[1, 2]]}',
-        timeout=120.0,
-    )
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Running]:
+    """Two looks in every state. REST alone: gRPC reads whom it trusts once a process."""
+    with start([emulator], lifecycle=Lifecycle(reads=2)) as made, emulated.environment(made.environment):
+        yield made

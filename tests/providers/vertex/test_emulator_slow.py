@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from vertex_wire import HOST, Api, job, pool, session
 
-from cloudml.emulation.lifecycle import Lifecycle
-from cloudml.emulation.running import Running, start
-from cloudml.testing import emulated
-from cloudml_vertex.emulator import emulator
+from cloudml.emulation.running import Running
 
 CREATE = "JobService/CreateCustomJob"
-
-
-@pytest.fixture(scope="module")
-def slow() -> Iterator[Running]:
-    """Two looks in every state. REST alone: gRPC reads whom it trusts once a process."""
-    with start([emulator], lifecycle=Lifecycle(reads=2)) as made, emulated.environment(made.environment):
-        yield made
 
 
 def test_operations_run_before_they_are_done(slow: Running) -> None:

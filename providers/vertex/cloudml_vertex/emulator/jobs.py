@@ -99,12 +99,13 @@ class Jobs:
 
     def get_custom_job(self, request: Any) -> Any:
         job = self._world.get(COLLECTION, request.name)
-        if request.name in self._going:
-            self._going[request.name].reads += 1
+        self._looked(job)
         return job
 
     def list_custom_jobs(self, request: Any) -> Any:
         rows, token = page(request, self._world.under(COLLECTION, check_parent(request.parent)))
+        for job in rows:
+            self._looked(job)
         return ListCustomJobsResponse(custom_jobs=rows, next_page_token=token)
 
     def cancel_custom_job(self, request: Any) -> Any:
@@ -134,6 +135,10 @@ class Jobs:
     def close(self) -> None:
         self._closing.set()
         self._thread.join()
+
+    def _looked(self, job: Any) -> None:
+        if job.name in self._going:
+            self._going[job.name].reads += 1
 
     # -- the work ----------------------------------------------------------------------------------------------------
 
