@@ -63,23 +63,45 @@ BELOW: Mapping[str, type[ProviderError]] = {
     "builtins.ConnectionError": AnswerLost,
     "builtins.TimeoutError": AnswerLost,
 }
-OVER = "exceed quota limits"  # of an account, where a limit of requests per minute passes by itself
 HINTS: Mapping[type[ProviderError], str] = {
     Unauthenticated: "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS",
     Denied: "Vertex AI needs roles/aiplatform.user, the bucket roles/storage.objectAdmin",
-    QuotaExceeded: "ask for more in the console under IAM & Admin, Quotas, or use another location",
 }
+LOCATION = "is 'location' of provider 'vertex' one of Vertex AI's regions, and this machine's network up?"
+BUCKET = (
+    "make it by 'gcloud storage buckets create gs://NAME --location=LOCATION', or set 'bucket' of provider 'vertex'"
+)
+# What the words say and the status does not; the first that fits.
+SAID: tuple[tuple[str, type[ProviderError], str], ...] = (
+    (
+        "exceed quota limits",  # of a project, where a limit of requests per minute passes by itself
+        QuotaExceeded,
+        "ask for more in the console under IAM & Admin, Quotas, or use another location",
+    ),
+    ("bucket does not exist", Invalid, BUCKET),
+    ("DNS resolution failed", Invalid, LOCATION),
+    ("Name or service not known", Invalid, LOCATION),
+    ("Failed to resolve", Invalid, LOCATION),
+    ("machine_type; Message", Invalid, "name another: options.vertex.machine_type"),
+)
 
 
 def classify(error: Exception) -> ProviderError | None:
     """The error of the tree for one of Google's client libraries'; None for a defect."""
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    if "google.api_core.exceptions.GoogleAPICallError" in names:
-        kind = STATUS.get(status(error), Unavailable)
-        said = str(getattr(error, "message", None) or error)
-        return _made(QuotaExceeded if kind is Throttled and OVER in said else kind, said)
-    found = next((kind for name, kind in BELOW.items() if name in names), None)
-    return _made(found, str(error) or type(error).__name__) if found else None
+    called = "google.api_core.exceptions.GoogleAPICallError" in names
+    found = (
+        STATUS.get(status(error), Unavailable)
+        if called
+        else next((kind for name, kind in BELOW.items() if name in names), None)
+    )
+    if found is None:
+        return None
+    said = str((called and getattr(error, "message", None)) or error) or type(error).__name__
+    for words, kind, hint in SAID:
+        if words in said:
+            return kind(said, hint=hint)
+    return found(said, hint=HINTS.get(found))
 
 
 def status(error: Exception) -> str:
@@ -95,7 +117,3 @@ def status(error: Exception) -> str:
 def _in_body(response: object) -> str | None:
     text = getattr(response, "text", "")
     return next((name for name in STATUS if f'"{name}"' in text), None) if isinstance(text, str) else None
-
-
-def _made(kind: type[ProviderError], said: str) -> ProviderError:
-    return kind(said, hint=HINTS.get(kind))

@@ -63,6 +63,10 @@ PREFIXES = ("", "NVIDIA_", "NVIDIA_TESLA_")
 
 def choose(resources: Resources, table: tuple[Machine, ...], type: str | None, accelerator: str | None) -> Machine:
     """The machine for some resources; ``type`` and ``accelerator`` are the user's own choice. ConfigError if none."""
+    if accelerator and not resources.gpu:
+        raise ConfigError(
+            f"options.vertex.accelerator is {accelerator!r} and no GPU is asked for", hint="say how many: resources.gpu"
+        )
     if type:
         return Machine(type, 0, 0, _accelerator(resources, accelerator), resources.gpu)
     memory = (resources.memory or 0) / GIB

@@ -10,7 +10,7 @@ from cloudml.emulation.running import Running
 from cloudml.events import Happened
 from cloudml.spi import Until
 from cloudml.states import Phase
-from cloudml.testing.conformance.scenarios import ENDPOINT, destroyed, replaced, single, whole
+from cloudml.testing.conformance.scenarios import ENDPOINT, FAMILY, destroyed, replaced, single, whole
 
 
 def test_a_slow_cloud_is_waited_for(slow: Running, tmp_path: Path) -> None:
@@ -18,8 +18,9 @@ def test_a_slow_cloud_is_waited_for(slow: Running, tmp_path: Path) -> None:
     process = rig.process()
     process.upload(*rig.models)
     whole(process)
-    waited = [event for event in process.heard if event.what is Happened.PROGRESS]
-    assert {event.key.kind for event in waited if event.key} >= {"job", "endpoint"}
+    waited = [event for event in process.heard if event.what is Happened.WAITING]
+    assert {event.state.phase for event in waited if event.state} >= {Phase.PENDING, Phase.PROVISIONING}
+    assert {event.operation.target.rpartition("/")[2] for event in waited if event.operation} >= {FAMILY, ENDPOINT}
     process.register(rig.models[1])
     replaced(process)
     have = process.state("endpoint", ENDPOINT)

@@ -18,39 +18,48 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cloudml.emulation.http import Answer, Request
 from cloudml_vertex.emulator.problems import Problem
 
+POWERLESS = "without-roles"  # the account that is known and may do nothing; its file lies beside the other's
 LIFETIME = 3600  # seconds of a token
 REFUSED = "Request had invalid authentication credentials. Expected OAuth 2 access token."
 
 
 class Directory:
-    """One service account; every token that it was given is good until it ends."""
+    """Two service accounts, one of them without any role; every token that it was given is good until it ends."""
 
     def __init__(self, project: str, folder: Path) -> None:
         self.project = project
         self.email = f"emulated@{project}.iam.gserviceaccount.com"
         self._key = rsa.generate_private_key(65537, 2048)
-        self._tokens: dict[str, float] = {}
+        self.powerless = f"{POWERLESS}@{project}.iam.gserviceaccount.com"
+        self._tokens: dict[str, tuple[float, str]] = {}
         self.file = folder / "service-account.json"
-        self.file.write_text(json.dumps(self._account()))
-        self.file.chmod(0o600)
+        for file, email in ((self.file, self.email), (self.file.with_name(f"{POWERLESS}.json"), self.powerless)):
+            file.write_text(json.dumps(self._account(email)))
+            file.chmod(0o600)
 
-    def token(self) -> dict[str, Any]:
+    def token(self, email: str) -> dict[str, Any]:
         text = f"ya29.{secrets.token_urlsafe(24)}"
-        self._tokens[text] = time.time() + LIFETIME
+        self._tokens[text] = (time.time() + LIFETIME, email)
         return {"access_token": text, "expires_in": LIFETIME - 1, "token_type": "Bearer"}
 
     def admit(self, authorization: str) -> None:
         """A token of ours, or a JWT that the account signed itself. Raises Problem."""
         kind, _, text = authorization.partition(" ")
-        if kind.lower() != "bearer" or not (self._tokens.get(text, 0.0) > time.time() or self._signed(text)):
+        ends, email = self._tokens.get(text, (0.0, ""))
+        if ends <= time.time():
+            email = self._signed(text)
+        if kind.lower() != "bearer" or not email:
             raise Problem("UNAUTHENTICATED", REFUSED)
+        if email == self.powerless:
+            raise Problem("PERMISSION_DENIED", f"The caller {email} does not have permission.")
 
     def exchange(self, request: Request) -> Answer:
         """``oauth2.googleapis.com/token``: a signed assertion for a token."""
         given = dict(urllib.parse.parse_qsl(request.body.decode()))
-        if not self._signed(given.get("assertion", "")):
+        email = self._signed(given.get("assertion", ""))
+        if not email:
             return Answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
-        return Answer(200, self.token())
+        return Answer(200, self.token(email))
 
     def metadata(self, request: Request) -> Answer:
         """What a machine of the cloud is told of itself."""
@@ -73,10 +82,11 @@ class Directory:
         }
         path = request.path.rstrip("/") or "/"
         if path.endswith("/token"):
-            return Answer(200, self.token(), flavor)
+            return Answer(200, self.token(self.email), flavor)
         return Answer(200, known[path], flavor) if path in known else Answer(404, b"", flavor)
 
-    def _signed(self, text: str) -> bool:
+    def _signed(self, text: str) -> str:
+        """Whose JWT this is; empty if nobody's, or if it is over."""
         try:
             head, body, signature = text.split(".")
             claims = json.loads(_decoded(body))
@@ -84,10 +94,11 @@ class Directory:
                 _decoded(signature), f"{head}.{body}".encode(), padding.PKCS1v15(), hashes.SHA256()
             )
         except (ValueError, InvalidSignature):
-            return False
-        return bool(claims.get("iss") == self.email and float(claims.get("exp", 0)) > time.time())
+            return ""
+        known = claims.get("iss") in (self.email, self.powerless) and float(claims.get("exp", 0)) > time.time()
+        return str(claims["iss"]) if known else ""
 
-    def _account(self) -> dict[str, str]:
+    def _account(self, email: str) -> dict[str, str]:
         form = serialization.PrivateFormat.PKCS8
         key = self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         return {
@@ -95,7 +106,7 @@ class Directory:
             "project_id": self.project,
             "private_key_id": secrets.token_hex(20),
             "private_key": key.decode(),
-            "client_email": self.email,
+            "client_email": email,
             "client_id": "1",
             "token_uri": "https://oauth2.googleapis.com/token",
             "universe_domain": "googleapis.com",
