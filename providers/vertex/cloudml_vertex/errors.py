@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from cloudml.errors import (
@@ -18,6 +19,8 @@ from cloudml.errors import (
     Unavailable,
 )
 
+ADDRESS = re.compile(r"^[A-Z]+ https?://\S+: ")
+FIELD = re.compile(r"\d+\.Field: (.*?); Message: (.*?)\t")  # of "List of found errors"
 # The canonical status, as both transports know it.
 STATUS: Mapping[str, type[ProviderError]] = {
     "INVALID_ARGUMENT": Invalid,
@@ -100,8 +103,14 @@ def classify(error: Exception) -> ProviderError | None:
     said = str((called and getattr(error, "message", None)) or error) or type(error).__name__
     for words, kind, hint in SAID:
         if words in said:
-            return kind(said, hint=hint)
-    return found(said, hint=HINTS.get(found))
+            return kind(_plain(said), hint=hint)
+    return found(_plain(said), hint=HINTS.get(found))
+
+
+def _plain(said: str) -> str:
+    """Without the address that REST puts before it, and without the form that lists of wrong fields have."""
+    text = ADDRESS.sub("", said)
+    return "; ".join(f"{field}: {why}" for field, why in FIELD.findall(text)) or text
 
 
 def status(error: Exception) -> str:

@@ -37,7 +37,8 @@ def told(code: int, *arguments: str, file: str = JOB, **settings: str) -> str:
     Path("cloudml.yaml").write_text(f"version: 1\nproject: shop\n{file}\n{place}\n")
     answer = CliRunner().invoke(main, [*(arguments or ("apply",)), "-e", "gcp"])
     assert answer.exit_code == code, answer.output
-    assert "Traceback" not in answer.output
+    assert answer.output.count("error: ") == 1, answer.output
+    assert not [word for word in ("Traceback", "https://", "\t") if word in answer.output], answer.output
     return str(answer.output)
 
 
@@ -106,7 +107,8 @@ def test_no_machine_after_a_while(here: Path, running: Running) -> None:
 def test_a_machine_type_that_does_not_exist(here: Path, transport: str) -> None:
     job = 'jobs: {train: {command: "true", options: {vertex: {machine_type: ml.m5.large}}}}'
     said = told(3, file=job, transport=transport)
-    assert "Machine type 'ml.m5.large' is not supported" in said
+    place = "job_spec.worker_pool_specs[0].machine_spec.machine_type"
+    assert f"CreateCustomJob: {place}: Machine type 'ml.m5.large' is not supported.\n" in said
     assert "options.vertex.machine_type" in said
 
 
