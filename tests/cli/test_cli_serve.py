@@ -24,7 +24,7 @@ pytest.importorskip("httptools")
 from cloudml.content import MANIFEST
 from cloudml.runtime.manifest import write_manifest
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 MODEL = """
 import time
 class Model:

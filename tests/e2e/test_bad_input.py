@@ -161,6 +161,6 @@ def test_a_request_that_is_wrong(shell: Shell) -> None:
 def post(url: str, body: bytes) -> tuple[int, Mapping[str, str]]:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
     with refused.value as answer:
         return answer.code, json.load(answer)

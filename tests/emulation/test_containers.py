@@ -118,7 +118,7 @@ def test_a_server_gets_a_port_and_is_reached(containers: ProcessContainers) -> N
     def answers() -> bool:
         try:
             host, port = ran.address or ("", 0)
-            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{host}:{port}/", timeout=60) as answer:
                 return bool(answer.read() == b"hello")
         except urllib.error.URLError:
             return False
@@ -145,7 +145,7 @@ def test_the_universal_image_is_the_runtime(containers: ProcessContainers, tmp_p
             f"http://{host}:{port}/invocations", body, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 said.append(answer.read())
         except (urllib.error.URLError, ConnectionError):
             return False

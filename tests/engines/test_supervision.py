@@ -261,4 +261,4 @@ def test_a_task_whose_folder_was_removed_ends(engine: ProcessEngine, tmp_path: P
     assert pid is not None
     watcher = supervisor_of(tmp_path)
     shutil.rmtree(tmp_path / "tasks")
-    until(lambda: not alive(pid) and not alive(watcher), 10)
+    until(lambda: not alive(pid) and not alive(watcher))

@@ -181,7 +181,7 @@ class Calls:
         for rows in requests:
             self.batcher.add(Work(rows, False, method, found.append))
         while len(found) < len(requests):
-            function, arguments = self.soon.get(timeout=10)
+            function, arguments = self.soon.get(timeout=60)
             function(*arguments)
         return found
 
@@ -223,11 +223,11 @@ def test_a_long_request_goes_in_pieces_between_which_short_ones_have_their_turn(
     calls.batcher.add(Work(rows, False, "predict", lambda found: (order.append("long"), answers.append(found))))
     for _ in range(3):
         calls.batcher.add(Work([[7]], False, "predict", lambda found: order.append("short")))
-        function, arguments = calls.soon.get(timeout=10)
+        function, arguments = calls.soon.get(timeout=60)
         function(*arguments)
     calls.send([[8]])
     while "long" not in order:
-        function, arguments = calls.soon.get(timeout=10)
+        function, arguments = calls.soon.get(timeout=60)
         function(*arguments)
     assert order == ["short"] * 3 + ["long"]
     assert answers == [list(range(5000))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -228,9 +227,7 @@ def test_not_http(server: Served) -> None:
 
 @pytest.mark.parametrize(("sent", "expected"), [(b"POST /invocations HT", 408), (post()[:-3], 408), (b"", None)])
 def test_slow_and_idle_clients_are_let_go(server: Served, sent: bytes, expected: int | None) -> None:
-    began = time.monotonic()
     found = answers(server.raw(sent, half_close=False))
-    assert time.monotonic() - began < 5
     assert [status for status, _ in found] == ([expected] if expected else [])
 
 

@@ -274,7 +274,7 @@ def test_a_signal_reaches_the_whole_group(tmp_path: Path, number: signal.Signals
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert (job.source / "stopped").read_text() == number.name
 
@@ -285,7 +285,7 @@ def test_who_ignores_the_signal_is_killed_after_the_grace(tmp_path: Path) -> Non
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert process.returncode == 1
     assert job.failure()["message"] == "the command was killed by SIGKILL"
 
@@ -298,8 +298,8 @@ def test_a_killed_runtime_takes_its_command_with_it(tmp_path: Path) -> None:
     assert process.stdout is not None
     child = Path("/proc", process.stdout.readline().strip(), "cmdline")
     process.kill()
-    process.communicate(timeout=20)
-    until(lambda: not child.exists() or child.read_bytes() == b"", 10)
+    process.communicate(timeout=60)
+    until(lambda: not child.exists() or child.read_bytes() == b"")
 
 
 def test_output_passes_through_as_it_comes_and_as_it_is(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_output_passes_through_as_it_comes_and_as_it_is(tmp_path: Path) -> None:
         assert process.stdout.read(5) == b"50%\r\xff"  # no line has ended, and the command still runs
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).parts[-3])
@@ -346,7 +346,7 @@ def test_what_the_command_leaves_behind_does_not_hold_the_job(tmp_path: Path) ->
     script = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
     began = time.monotonic()
     assert Job(tmp_path, script).run().returncode == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 55
 
 
 def test_a_model_with_a_link_fails_and_says_so(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def rig(tmp_path: Path) -> conformance.Rig:
         lambda: Config(folder=tmp_path / f"cloud-{next(numbers)}"),
         job=TrainingJob(command="echo trained; echo weights > {model_dir}/weights.txt"),
         failing=TrainingJob(command="exit 3"),
-        slow=TrainingJob(command="sleep 1"),
+        slow=TrainingJob(command="sleep 3"),
         models=(models["one"], models["two"]),
         broken=models["empty"],
         request=b'{"instances": [[1.0], [2.0]]}',

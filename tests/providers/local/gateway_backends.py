@@ -116,7 +116,7 @@ class Gateway:
         place.mkdir(parents=True, exist_ok=True)
         (place / "ready.json").write_text(json.dumps({"pid": os.getpid(), "port": backend.port}))
 
-    def table(self, timeout: float = 20.0, **targets: tuple[Backend, int]) -> None:
+    def table(self, timeout: float = 60.0, **targets: tuple[Backend, int]) -> None:
         """Sets the table, and waits until the gateway works by it."""
         self._revision += 1
         found = {
@@ -131,7 +131,7 @@ class Gateway:
 
     def status(self) -> dict[str, Any]:
         """What it says of itself."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", "/livez?servers", headers=self._headers)
             found: dict[str, Any] = json.load(connection.getresponse())

@@ -52,7 +52,7 @@ def until(condition: Callable[[], bool], seconds: float = TIMEOUT) -> None:
 def post(url: str, body: bytes = b'{"instances": [[1, 2]]}', **headers: str) -> tuple[int, bytes]:
     """One request to a gateway, on a connection of its own."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=20)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
     try:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("POST", "/invocations", body, {"content-type": "application/json", **given})

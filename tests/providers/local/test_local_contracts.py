@@ -54,7 +54,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         fresh=lambda: start,
         job=TrainingJob(command=("python", "-c", TRAIN)),
         failing=TrainingJob(command=("python", "-c", "raise SystemExit(1)")),
-        slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(1)")),
+        slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(3)")),
         models=(contents["one"], contents["two"]),
         broken=contents["broken"],
         request=b'{"instances": [[1, 2]]}',

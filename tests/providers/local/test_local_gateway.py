@@ -40,7 +40,7 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture
 def connection(gateway: Gateway) -> Iterator[http.client.HTTPConnection]:
     """One that is kept from request to request."""
-    made = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    made = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
     yield made
     made.close()
 
@@ -55,7 +55,7 @@ def ask(
 
 
 def raw(gateway: Gateway, data: bytes, until_closed: bool = True) -> bytes:
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as one:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=60) as one:
         one.sendall(data)
         found = b""
         while block := one.recv(65536):
@@ -231,7 +231,7 @@ def test_a_new_table_moves_traffic_and_lets_the_old_server_finish(
     connection.request("POST", "/invocations", b"x")
     until(lambda: len(old.requests) == 1)
     gateway.table(a=(new, 100))
-    second = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    second = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
     assert ask(second) == (200, b"new")
     second.close()
     go.set()

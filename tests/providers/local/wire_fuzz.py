@@ -123,7 +123,7 @@ anything = st.one_of(raw, broken, near, filled, filled)
 
 def say(port: int, pieces: list[bytes]) -> bytes:
     """What is answered on one connection until it ends. TimeoutError for a server that hangs."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as one:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may have said its last already
             for piece in pieces:
                 one.sendall(piece)
