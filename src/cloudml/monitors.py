@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class MonitorHandle:
         want = self.session.spec_of(state, Endpoint)
         model = _most_asked(want)
         span = window or Window(start=time.time() - spec.window if spec.window else None)
-        made = self._run(model, self._compared(state, span, model, spec, want.redact))
+        made = self._run(model, self._compared(state, _of_its_own(span, state), model, spec, want.redact))
         if keep:
             self._keep(made)
         return made
@@ -234,6 +234,11 @@ def _documents(session: Session) -> Iterator[tuple[str, bool]]:
         is_run = parts[-2] == "runs"
         name = parts[-3] if is_run else parts[-1]
         yield name, is_run
+
+
+def _of_its_own(window: Window, state: State) -> Window:
+    """Without the time before the endpoint was made: what an earlier one of its name captured may be there still."""
+    return replace(window, start=max(window.start or 0.0, state.created or 0.0) or None)
 
 
 def _most_asked(want: Endpoint) -> str:

@@ -69,3 +69,12 @@ def test_two_stacks_keep_their_runs_apart(client: Client) -> None:
     assert other.monitors.list() == []
     assert monitors.kept(other.session) == []
     assert monitors.kept(client.session) == ["fraud-api"]
+
+
+def test_what_an_earlier_endpoint_of_the_name_captured_does_not_count(client: Client) -> None:
+    client.endpoints.get("fraud-api").delete()
+    client.session.clock.sleep(60.0)
+    endpoint = client.deploy("fraud-api", "fraud", capture=1.0, monitor={"min_samples": 5})
+    for number in range(3):
+        endpoint.predict([[float(number)]])
+    assert client.monitors.get("fraud-api").run().samples == 3
