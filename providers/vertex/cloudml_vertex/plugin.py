@@ -10,6 +10,7 @@ from cloudml.spi import Caller, Plugin, Provider
 from cloudml_vertex.capabilities import CAPABILITIES
 from cloudml_vertex.errors import classify
 from cloudml_vertex.options import NAME, OPTIONS
+from cloudml_vertex.permissions import roles
 
 
 class Config(BaseModel):
@@ -49,4 +50,5 @@ plugin = Plugin(
     options=OPTIONS,
     emulator="cloudml_vertex.emulator:emulator",
     carried=True,
+    permissions=roles,
 )
