@@ -68,7 +68,7 @@ BELOW: Mapping[str, type[ProviderError]] = {
 }
 HINTS: Mapping[type[ProviderError], str] = {
     Unauthenticated: "run 'gcloud auth application-default login', or set GOOGLE_APPLICATION_CREDENTIALS",
-    Denied: "give roles/aiplatform.user, and the bucket's roles/storage.objectAdmin; or what 'cloudml permissions' prints",
+    Denied: "give roles/aiplatform.user, and the bucket's roles/storage.objectAdmin; or as 'cloudml permissions' says",
 }
 LOCATION = "is 'location' of provider 'vertex' one of Vertex AI's regions, and this machine's network up?"
 BUCKET = (
