@@ -21,6 +21,7 @@ from cloudml.emulation.network.directory import LOOPBACK, Directory
 
 T = TypeVar("T")
 BLOCK = 1 << 18  # bytes
+QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # of Linux
 HEAD = 1 << 16  # bytes: the longest head of a request
 HANDSHAKE = 20.0  # seconds
 LAST_ANSWER = 60.0  # seconds that an answer may still take once the client has said everything
@@ -195,7 +196,7 @@ def _no_delay(writer: asyncio.StreamWriter) -> None:
 async def _pump(client: Streams, server: Streams) -> None:
     """Pass bytes both ways until both have said everything, or one is gone."""
     _no_delay(server[1])
-    up = asyncio.create_task(_pass_on(client[0], server[1]))
+    up = asyncio.create_task(_pass_on(client[0], server[1], client[1].get_extra_info("socket")))
     down = asyncio.create_task(_pass_on(server[0], client[1]))
     try:
         await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
@@ -207,9 +208,16 @@ async def _pump(client: Streams, server: Streams) -> None:
         server[1].close()
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, own: Any = None) -> None:
+    """``own`` is the reader's socket, if what comes by it is to be acknowledged at once.
+
+    urllib3, and so requests and botocore, turns Nagle's algorithm on towards a proxy and writes head and body apart:
+    the body would wait 40 ms for the head's delayed acknowledgement, at every POST.
+    """
     with contextlib.suppress(*NETWORK_ERRORS):
         while data := await reader.read(BLOCK):
+            if own is not None and QUICK_ACK is not None:
+                own.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():
