@@ -9,6 +9,7 @@ from typing import Any
 from azure.identity import DefaultAzureCredential
 
 from cloudml.errors import ConfigError
+from cloudml.objects import Objects
 from cloudml.spi import Caller
 from cloudml_azureml.artifacts import Blobs
 from cloudml_azureml.endpoints import AzureEndpoints
@@ -28,7 +29,7 @@ class AzureProvider:
     jobs: AzureJobs
     models: AzureModels
     endpoints: AzureEndpoints
-    artifacts: Blobs
+    artifacts: Objects
     telemetry: AzureTelemetry
     monitors: None = None
 
@@ -42,7 +43,7 @@ def provider(config: Any, caller: Caller) -> AzureProvider:
     ]
     credential = DefaultAzureCredential()
     wire = Wire(WORKSPACE.format(*place), config.location, credential, caller)
-    artifacts = Blobs(wire, caller)
+    artifacts = Objects(Blobs(wire, caller))
     image = config.image or os.environ.get("CLOUDML_AZUREML_IMAGE")
     compute = config.compute or os.environ.get("CLOUDML_AZUREML_COMPUTE")
     return AzureProvider(

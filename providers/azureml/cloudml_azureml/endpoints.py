@@ -13,10 +13,10 @@ from typing import Any
 
 from cloudml import specs
 from cloudml.errors import ConfigError
+from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Payload, leaves, patched
 from cloudml.states import Failure, Key, Part, Phase, State
 from cloudml_azureml import environments, instances
-from cloudml_azureml.artifacts import Blobs
 from cloudml_azureml.models import SIDECAR
 from cloudml_azureml.options import NAME, EndpointOptions
 from cloudml_azureml.predicting import Predictor
@@ -55,7 +55,7 @@ class Child:
 class AzureEndpoints:
     """``image`` is the universal serving image of deployments that name none."""
 
-    def __init__(self, wire: Wire, artifacts: Blobs, predictor: Predictor, image: str | None) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects, predictor: Predictor, image: str | None) -> None:
         self._wire = wire
         self._artifacts = artifacts
         self._predictor = predictor

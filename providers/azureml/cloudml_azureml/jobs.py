@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from cloudml import bundle, specs
+from cloudml.objects import Objects
+from cloudml.outputs import Left, Outputs
 from cloudml.spi import Call, Effect, Goal, Operation, leaves, patched, spec_key
-from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
+from cloudml.states import EMPTY, Failure, Key, Phase, State
 from cloudml_azureml import environments, instances
-from cloudml_azureml.artifacts import Blobs
 from cloudml_azureml.options import NAME, JobOptions
 from cloudml_azureml.wire import Wire
 
@@ -29,26 +29,26 @@ PHASES: Mapping[str, Phase] = {
     "CancelRequested": Phase.CANCELLING,
     "Canceled": Phase.CANCELLED,
 }
-MANIFEST = "cloudml-model.json"
 SERVERLESS = "serverless"
 OUTPUT = "run"
+NO_REASON = "the job failed; its log says why"  # the service keeps its own in the run's history
 
 
 class AzureJobs:
     """A run is one command job; what it writes goes to ``<stack>/runs/<id>`` of the store."""
 
-    def __init__(self, wire: Wire, artifacts: Blobs, image: str, compute: str | None) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects, image: str, compute: str | None) -> None:
         self._wire = wire
         self._artifacts = artifacts
         self._image = image
         self._compute = compute
-        self._ended: dict[tuple[str, str], dict[str, Any]] = {}  # facts of jobs whose files change no more
+        self._outputs = Outputs(artifacts)
 
     def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
         job = self._wire.find(f"jobs/{key.name}")
         if job is not None:
             return self._state(key, job)
-        left = self._left(self._output(key))
+        left = self._outputs.parts(self._output(key))
         if want is not None:
             left += environments.parts(self._wire, self._environments(want))
         return State(key, Phase.EMPTY, key.stack, parts=left) if left else None
@@ -162,53 +162,21 @@ class AzureJobs:
         tags, phase = properties.get("tags") or {}, PHASES.get(properties["status"], Phase.UNKNOWN)
         owner = tags.get("cloudml-stack")
         output = self._output(Key(key.kind, key.name, owner or key.stack))
-        facts = self._facts(output, job) if phase.settled else EMPTY
+        made = str(job["systemData"]["createdAt"])
+        left = self._outputs.ended(output, made) if phase.settled else Left()
         return State(
             key=key,
             phase=phase,
             owner=owner,
             spec=tags.get("cloudml-hash"),
             id=job["name"],
-            parts=self._left(output) if phase.settled else (),
-            failure=_failure(properties, facts) if phase.failed else None,
+            parts=self._outputs.parts(output) if phase.settled else (),
+            failure=Failure(left.failure or NO_REASON) if phase.failed else None,
             labels=tags,
-            facts={name: value for name, value in facts.items() if name != "failure"},
-            created=datetime.fromisoformat(job["systemData"]["createdAt"]).timestamp(),
+            facts=left.facts if phase.settled else EMPTY,
+            created=datetime.fromisoformat(made).timestamp(),
             native=job,
         )
-
-    def _left(self, output: str) -> tuple[Part, ...]:
-        """The files of a run, if it left any."""
-        files = any(True for _ in self._artifacts.list(output))
-        return (Part("output", OUTPUT, output, Phase.READY),) if files else ()
-
-    def _facts(self, output: str, job: Mapping[str, Any]) -> dict[str, Any]:
-        """What an ended run left: read once."""
-        mark = output, str(job["systemData"]["createdAt"])
-        if mark not in self._ended:
-            names = {uri.removeprefix(f"{output}/") for uri in self._artifacts.list(output)}
-            self._ended[mark] = {
-                "model": f"{output}/model" if f"model/{MANIFEST}" in names else None,
-                "metrics": self._metrics(f"{output}/metrics.jsonl") if "metrics.jsonl" in names else {},
-                "failure": self._json(f"{output}/failure.json") if "failure.json" in names else None,
-            }
-        return self._ended[mark]
-
-    def _metrics(self, uri: str) -> dict[str, float]:
-        """The last value of each."""
-        with self._artifacts.open(uri) as file:
-            records = [json.loads(line) for line in file if line.endswith(b"\n")]
-        return {record["name"]: record["value"] for record in records}
-
-    def _json(self, uri: str) -> Any:
-        with self._artifacts.open(uri) as file:
-            return json.load(file)
-
-
-def _failure(properties: Mapping[str, Any], facts: Mapping[str, Any]) -> Failure:
-    """The script's own exception if it left one; the service keeps its reason in the run's history."""
-    own = facts.get("failure")
-    return Failure(f"{own['type']}: {own['message']}" if own else "the job failed; its log says why")
 
 
 def _file(uri: str) -> dict[str, str]:

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from cloudml import specs
+from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Version, patched
 from cloudml.states import Failure, Key, Part, Phase, State
-from cloudml_azureml.artifacts import Blobs, short
+from cloudml_azureml.artifacts import short
 from cloudml_azureml.options import NAME
 from cloudml_azureml.wire import Wire
 
@@ -26,7 +27,7 @@ OURS = ("cloudml-hash", "cloudml-prev")
 class AzureModels:
     """A model's files are copied to a folder of the version's own before it names them."""
 
-    def __init__(self, wire: Wire, artifacts: Blobs) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects) -> None:
         self._wire = wire
         self._artifacts = artifacts
 
@@ -51,7 +52,7 @@ class AzureModels:
             return None
         if call.operation == "COPY blobs":
             source, sidecar = call.document["source"], call.document["sidecar"]
-            if self._artifacts.copy(source, call.target, FOLDER, (sidecar, SIDECAR)):
+            if self._artifacts.copy(source, call.target, FOLDER, {SIDECAR: sidecar}):
                 return None
             nothing = Failure(f"there is nothing at {source}")
             return Operation(call.fingerprint(), call.target, running=False, error=nothing)

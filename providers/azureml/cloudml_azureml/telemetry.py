@@ -12,9 +12,9 @@ from azure.core.pipeline import policies
 from azure.core.rest import HttpRequest
 
 from cloudml import payloads
+from cloudml.objects import Objects
 from cloudml.spi import Caller, Window
 from cloudml.states import Captured, LogLine, Sample, State
-from cloudml_azureml.artifacts import Blobs
 from cloudml_azureml.wire import SCOPE, Wire
 
 LOG = "user_logs/std_log"  # of each node: std_log.txt, std_log_process_1.txt …
@@ -25,7 +25,7 @@ SEEN = 5  # lines by which the end of what was read is found again
 class AzureTelemetry:
     """A log's cursor is a JSON object: bytes of each file of a run, the last lines of each deployment."""
 
-    def __init__(self, wire: Wire, artifacts: Blobs, credential: Any, caller: Caller) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects, credential: Any, caller: Caller) -> None:
         self._wire = wire
         self._artifacts = artifacts
         self._call = caller

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
+from cloudml.outputs import METRICS, last_values
 from cloudml.specs import Scalar
 from cloudml_sagemaker.artifacts import S3Artifacts, split
 from cloudml_sagemaker.limits import LONGEST_PARAMETER, MOST_PARAMETERS
 
-METRICS = "metrics.jsonl"
 MODEL, OUTPUT = "/output/model/", "/output/output.tar.gz"
 LARGEST = 64 << 20  # bytes of an archive of outputs that is looked into for the metrics
 
@@ -38,18 +38,16 @@ def read(artifacts: S3Artifacts, run: str) -> Output:
     metrics: dict[str, float | None] = {}
     if sizes.get(archive, LARGEST) < LARGEST:
         with artifacts.open(archive) as file:
-            for line in _lines(file):
-                record = json.loads(line)
-                metrics[record["name"]] = record["value"]
+            metrics = last_values(_lines(file))
     return Output(frozenset(sizes), bool(besides), metrics)
 
 
 def _lines(archive: IO[bytes]) -> Iterator[bytes]:
-    """The whole lines of the runtime's record in an archive of what a job wrote to ``/opt/ml/output/data``."""
+    """The lines of the runtime's record in an archive of what a job wrote to ``/opt/ml/output/data``."""
     with tarfile.open(fileobj=archive, mode="r:gz") as files:
         for member in files:
             if member.name.removeprefix("./") == METRICS and (record := files.extractfile(member)):
-                yield from (line for line in record if line.endswith(b"\n"))
+                yield from record
 
 
 def parameters(params: Mapping[str, Scalar]) -> dict[str, str]:

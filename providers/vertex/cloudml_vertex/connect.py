@@ -10,6 +10,7 @@ import google.auth
 import google.auth.transport.requests
 
 from cloudml.errors import ConfigError
+from cloudml.objects import Objects
 from cloudml.spi import Caller
 from cloudml_vertex.artifacts import CloudStorage
 from cloudml_vertex.endpoints import VertexEndpoints
@@ -29,7 +30,7 @@ class VertexProvider:
     jobs: VertexJobs
     models: VertexModels
     endpoints: VertexEndpoints
-    artifacts: CloudStorage
+    artifacts: Objects
     telemetry: VertexTelemetry
     monitors: None = None
 
@@ -48,7 +49,7 @@ def provider(config: Any, caller: Caller) -> VertexProvider:
         raise ConfigError("vertex needs a bucket for what it stores", hint=hint)
     location = _given(config.location, "CLOUDML_VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION") or "us-central1"
     session = google.auth.transport.requests.AuthorizedSession(credentials)
-    artifacts = CloudStorage(project, bucket, credentials, caller)
+    artifacts = Objects(CloudStorage(project, bucket, credentials, caller))
     wire = Wire(Place(project, location), credentials, config.transport, caller)
     return VertexProvider(
         jobs=VertexJobs(wire, artifacts, config.training_image, config.service_account),

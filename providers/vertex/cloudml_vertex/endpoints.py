@@ -16,10 +16,10 @@ from typing import Any
 
 from cloudml import specs
 from cloudml.errors import ConfigError
+from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Payload, Secret, leaves, patched
 from cloudml.states import Key, Part, Phase, State
 from cloudml_vertex import machines
-from cloudml_vertex.artifacts import CloudStorage
 from cloudml_vertex.options import NAME, EndpointOptions
 from cloudml_vertex.predicting import Predictor
 from cloudml_vertex.wire import Wire
@@ -62,7 +62,7 @@ class VertexEndpoints:
     """``image`` is the universal serving image of deployments that name none."""
 
     def __init__(
-        self, wire: Wire, artifacts: CloudStorage, predictor: Predictor, image: str | None, service_account: str | None
+        self, wire: Wire, artifacts: Objects, predictor: Predictor, image: str | None, service_account: str | None
     ) -> None:
         self._wire = wire
         self._artifacts = artifacts

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from cloudml import bundle, specs
+from cloudml.objects import Objects
+from cloudml.outputs import Left, Outputs
 from cloudml.spi import Call, Effect, Goal, Operation, Repeat, Secret, leaves, patched, spec_key
 from cloudml.states import EMPTY, Failure, Key, Part, Phase, State
 from cloudml_vertex import machines
-from cloudml_vertex.artifacts import CloudStorage
+from cloudml_vertex.artifacts import mounted
 from cloudml_vertex.options import NAME, JobOptions
 from cloudml_vertex.wire import Wire
 
@@ -28,7 +29,6 @@ PHASES: Mapping[str, Phase] = {
     "JOB_STATE_CANCELLED": Phase.CANCELLED,
     "JOB_STATE_PAUSED": Phase.UNKNOWN,
 }
-MANIFEST = "cloudml-model.json"
 LEAST_DISK = 100  # GB: the smallest boot disk of a worker
 GB = 10**9
 
@@ -36,18 +36,18 @@ GB = 10**9
 class VertexJobs:
     """A run is one custom job; of several with its id, made by a lost answer, the oldest is the one."""
 
-    def __init__(self, wire: Wire, artifacts: CloudStorage, image: str, service_account: str | None) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects, image: str, service_account: str | None) -> None:
         self._wire = wire
         self._artifacts = artifacts
         self._image = image
         self._service_account = service_account
-        self._ended: dict[str, dict[str, Any]] = {}  # facts of jobs whose files change no more, by native name
+        self._outputs = Outputs(artifacts)
 
     def observe(self, key: Key, want: specs.TrainingJob | None) -> State | None:
         jobs = self._jobs(f'labels.cloudml-id="{key.name}"')
         if jobs:
             return self._state(key, jobs)
-        left = self._left(self._output(key))
+        left = self._outputs.parts(self._output(key))
         return State(key, Phase.EMPTY, key.stack, parts=left) if left else None
 
     def render(self, goal: Goal[specs.TrainingJob], have: State | None) -> Sequence[Call]:
@@ -135,7 +135,7 @@ class VertexJobs:
     def _arguments(self, key: Key, want: specs.TrainingJob) -> Sequence[str]:
         """Paths under ``/gcs``; the runtime reads command and parameters from the stored spec."""
         inputs = {name: self._place(key.stack, value) for name, value in sorted(want.inputs.items())}
-        output = self._artifacts.mounted(self._output(key))
+        output = mounted(self._output(key))
         return [
             *("--id", key.name, "--spec", self._mounted(spec_key(key.stack, want)), "--output", output),
             *(("--source", self._place(key.stack, want.source)) if want.source else ()),
@@ -150,10 +150,10 @@ class VertexJobs:
         kind, _, digest = value.partition(":")
         if kind == "sha256":
             return self._mounted(f"{stack}/content/{digest}")
-        return self._artifacts.mounted(value) if value.startswith("gs://") else value
+        return mounted(value) if value.startswith("gs://") else value
 
     def _mounted(self, key: str) -> str:
-        return self._artifacts.mounted(self._artifacts.uri(key))
+        return mounted(self._artifacts.uri(key))
 
     def _output(self, key: Key) -> str:
         return self._artifacts.uri(f"{key.stack}/runs/{key.name}")
@@ -169,59 +169,33 @@ class VertexJobs:
         job, *others = jobs
         labels, phase = job["labels"], _phase(job)
         owned = Key(key.kind, key.name, labels.get("cloudml-stack", key.stack))
-        facts = self._facts(owned, job["name"]) if phase.settled else EMPTY
-        left = self._left(self._output(owned)) if phase.settled else ()
+        output = self._output(owned)
+        left = self._outputs.ended(output, job["name"]) if phase.settled else Left()
+        files = self._outputs.parts(output) if phase.settled else ()
         return State(
             key=key,
             phase=phase,
             owner=labels.get("cloudml-stack"),
             spec=labels.get("cloudml-hash"),
             id=job["name"],
-            parts=(*(Part("job", each["name"], each["name"], _phase(each)) for each in others), *left),
+            parts=(*(Part("job", each["name"], each["name"], _phase(each)) for each in others), *files),
             operations=tuple(each for row in jobs for each in self._wire.running(row["name"])) if phase.settled else (),
-            failure=_failure(job, facts) if phase.failed else None,
+            failure=_failure(job, left) if phase.failed else None,
             labels=labels,
-            facts={name: value for name, value in facts.items() if name != "failure"},
+            facts=left.facts if phase.settled else EMPTY,
             created=_seconds(job["createTime"]),
             native=job,
         )
-
-    def _left(self, output: str) -> tuple[Part, ...]:
-        """The files of a run, if it left any."""
-        files = any(True for _ in self._artifacts.list(output))
-        return (Part("output", "output", output, Phase.READY),) if files else ()
-
-    def _facts(self, key: Key, native: str) -> dict[str, Any]:
-        """What an ended run left: read once."""
-        if native not in self._ended:
-            output = self._output(key)
-            names = {uri.removeprefix(f"{output}/") for uri in self._artifacts.list(output)}
-            self._ended[native] = {
-                "model": f"{output}/model" if f"model/{MANIFEST}" in names else None,
-                "metrics": self._metrics(f"{output}/metrics.jsonl") if "metrics.jsonl" in names else {},
-                "failure": self._json(f"{output}/failure.json") if "failure.json" in names else None,
-            }
-        return self._ended[native]
-
-    def _metrics(self, uri: str) -> dict[str, float]:
-        """The last value of each."""
-        with self._artifacts.open(uri) as file:
-            records = [json.loads(line) for line in file if line.endswith(b"\n")]
-        return {record["name"]: record["value"] for record in records}
-
-    def _json(self, uri: str) -> Any:
-        with self._artifacts.open(uri) as file:
-            return json.load(file)
 
 
 def _phase(job: Mapping[str, Any]) -> Phase:
     return PHASES.get(job.get("state", ""), Phase.UNKNOWN)
 
 
-def _failure(job: Mapping[str, Any], facts: Mapping[str, Any]) -> Failure:
+def _failure(job: Mapping[str, Any], left: Left) -> Failure:
     """The script's own exception if it left one, else what the service says."""
-    said, own = job.get("error", {}), facts.get("failure")
-    reason = f"{own['type']}: {own['message']}" if own else said.get("message", "the service gave no reason")
+    said = job.get("error", {})
+    reason = left.failure or said.get("message", "the service gave no reason")
     return Failure(reason, str(said["code"]) if "code" in said else None)
 
 

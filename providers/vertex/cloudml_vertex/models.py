@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from cloudml import specs
+from cloudml.errors import NotFound
+from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Later, Operation, Repeat, Version, patched
 from cloudml.states import Key, Part, Phase, State
-from cloudml_vertex.artifacts import CloudStorage
 from cloudml_vertex.options import NAME
 from cloudml_vertex.wire import Wire
 
@@ -27,7 +28,7 @@ NATIVE_ALIAS = "default"
 class VertexModels:
     """A job's model is copied to a place of its family's before its version names it, so the job can be deleted."""
 
-    def __init__(self, wire: Wire, artifacts: CloudStorage) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects) -> None:
         self._wire = wire
         self._artifacts = artifacts
 
@@ -59,7 +60,9 @@ class VertexModels:
             self._artifacts.delete(call.target)
             return None
         if call.operation == "CopyObjects":
-            self._artifacts.copy(call.document["source"], call.target)
+            source = call.document["source"]
+            if not self._artifacts.copy(source, call.target):
+                raise NotFound(f"there is nothing at {source}")
             return None
         return self._wire.write(call.operation, call.document)
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cloudml.objects import Objects
 from cloudml.spi import Caller, Window
 from cloudml.states import Captured, LogLine, Sample, State
-from cloudml_vertex.artifacts import CloudStorage
 from cloudml_vertex.wire import Place
 
 LOGGING = "https://logging.googleapis.com/v2/entries:list"
@@ -34,7 +34,7 @@ FIELDS = ("id", "time", "inputs", "outputs", "names", "deployment", "version", "
 class VertexTelemetry:
     """A log's cursor is the time of the last line, and what was read of that moment."""
 
-    def __init__(self, place: Place, artifacts: CloudStorage, session: Any, caller: Caller) -> None:
+    def __init__(self, place: Place, artifacts: Objects, session: Any, caller: Caller) -> None:
         self._place = place
         self._artifacts = artifacts
         self._session = session

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from cloudml import specs
 from cloudml.labels import present
+from cloudml.objects import Objects
 from cloudml.spi import Call, Later, Reference, Secret
 from cloudml.states import Key, State
 from cloudml_vertex.artifacts import CloudStorage
@@ -36,7 +37,7 @@ def render(kind: str, name: str, want: specs.Spec, have: State | None = None, **
     """The calls that lead to a want; nothing is asked of anybody, as ``None`` in place of a connection shows."""
     nobody: Any = None
     wire = Wire(PLACE, nobody, "grpc", nobody)
-    store = CloudStorage("acme-ml", "acme-bucket", nobody, nobody)
+    store = Objects(CloudStorage("acme-ml", "acme-bucket", nobody, nobody))
     kinds = {
         "job": VertexJobs(wire, store, "python:3.11-slim", settings.get("service_account")),
         "model": VertexModels(wire, store),
