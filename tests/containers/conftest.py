@@ -109,13 +109,25 @@ def start(engine: Any) -> Iterator[Callable[..., Any]]:
     started = []
 
     def run(image: str, *command: str, **more: Any) -> Any:
-        port = {"8080/tcp": ("127.0.0.1", 0)}
-        started.append(engine.containers.run(image, list(command) or None, detach=True, ports=port, **more))
+        port = more.pop("port", 8080)
+        more["ports"] = {f"{port}/tcp": ("127.0.0.1", 0)}
+        started.append(engine.containers.run(image, list(command) or None, detach=True, **more))
         return started[-1]
 
     yield run
     for container in started:
+        for each in engine.containers.list(all=True, filters={"id": container.id}, ignore_removed=True):
+            each.remove(force=True, v=True)  # unless it went with its network
+
+
+@pytest.fixture
+def network(engine: Any, start: Callable[..., Any], nonce: str) -> Iterator[Any]:
+    """A network of the test's own, where containers know each other by name; its containers are removed before it."""
+    made = engine.networks.create(f"cloudml-tests-{nonce[:12]}", labels={"cloudml-tests": nonce})
+    yield made
+    for container in engine.containers.list(all=True, filters={"network": made.name}, ignore_removed=True):
         container.remove(force=True, v=True)
+    made.remove()
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ class Cluster:
 SOURCES: tuple[tuple[str, str, str, str], ...] = (
     ("CLOUDML_NUM_NODES", "CLOUDML_NODE_RANK", "CLOUDML_MASTER_ADDR", "CLOUDML_MASTER_PORT"),
     ("PET_NNODES", "PET_NODE_RANK", "PET_MASTER_ADDR", "PET_MASTER_PORT"),
+    ("WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),  # Azure ML, PyTorch with one process on each node
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "AZ_BATCHAI_JOB_MASTER_NODE_IP", "MASTER_PORT"),  # and MPI
 )
 ALONE = Cluster(1, 0, "127.0.0.1", 29500)
 
