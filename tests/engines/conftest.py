@@ -24,7 +24,7 @@ def engine(tmp_path: Path) -> Iterator[ProcessEngine]:
         for task in made.list():
             finish(made, task.task.id)
             made.remove(task.task.id)
-        until(lambda: not living_in(tmp_path), 5)
+        until(lambda: not living_in(tmp_path))
         assert not list((tmp_path / "tasks").glob("*"))
         assert not list((tmp_path / "tasks").glob(".*"))
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SRC = str(Path(__file__).resolve().parents[2] / "src")
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 class Served:

@@ -257,4 +257,4 @@ def environment(env: dict[str, str]) -> dict[str, str]:
 
 def runtime(verb: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cloudml.runtime", verb]
-    return subprocess.run(command, env=environment(env), capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, env=environment(env), capture_output=True, text=True, timeout=60, check=False)

@@ -114,7 +114,7 @@ def test_a_model_that_does_not_load_ends_all(tmp_path: Path) -> None:
 def test_a_port_with_a_crew_is_taken(crew: Served, tmp_path: Path) -> None:
     other = Served(tmp_path / "m", tmp_path / "other", ready=False, CLOUDML_PORT=str(crew.port), CLOUDML_WORKERS="2")
     try:
-        assert other.process.wait(30) == 2
+        assert other.process.wait(60) == 2
     finally:
         other.stop()
     assert "Address already in use" in other.log.read_text()

@@ -150,7 +150,7 @@ class Gateway:
 
     def close(self) -> None:
         self.terminate()
-        assert self._process.wait(30) == 0
+        assert self._process.wait(60) == 0
 
 
 def _whole(one: socket.socket) -> bytes:

@@ -128,7 +128,7 @@ def test_an_answer_streams_while_it_is_made(
 
     def reply(request: bytes, to: socket.socket) -> bool:
         to.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-        go.wait(10)
+        go.wait(60)
         to.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
         return True
 
@@ -191,7 +191,7 @@ def test_a_server_that_does_not_answer_is_given_up(
     gateway: Gateway, serve: Serve, connection: http.client.HTTPConnection
 ) -> None:
     over = threading.Event()
-    gateway.table(0.1, a=(serve(lambda request, to: over.wait(10)), 100))
+    gateway.table(0.1, a=(serve(lambda request, to: over.wait(60)), 100))
     status, body = ask(connection)
     over.set()
     assert (status, json.loads(body)) == (504, {"error": "the deployment did not answer in time"})
@@ -203,7 +203,7 @@ def test_a_client_that_leaves_harms_nobody(
     go = threading.Event()
 
     def reply(request: bytes, to: socket.socket) -> bool:
-        go.wait(10)
+        go.wait(60)
         to.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes")
         return True
 
@@ -222,7 +222,7 @@ def test_a_new_table_moves_traffic_and_lets_the_old_server_finish(
     go = threading.Event()
 
     def reply(request: bytes, to: socket.socket) -> bool:
-        go.wait(10)
+        go.wait(60)
         to.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nold")
         return True
 
@@ -245,7 +245,7 @@ def test_at_its_end_it_finishes_what_is_under_way(
     go = threading.Event()
 
     def reply(request: bytes, to: socket.socket) -> bool:
-        go.wait(10)
+        go.wait(60)
         to.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone")
         return True
 

@@ -31,9 +31,18 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory, backend: Backend) -> Iterator[Gateway]:
-    """One whose patience is short."""
+    """One that takes little, and waits for a client that the machine holds up."""
     folder = tmp_path_factory.mktemp("gateway") / "endpoint"
-    made = Gateway(folder, None, head_time=0.4, body_time=0.6, idle=0.8, head=4096, body=10_000)
+    made = Gateway(folder, None, head_time=20, body_time=20, idle=20, head=4096, body=10_000)
+    made.table(a=(backend, 100))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory, backend: Backend) -> Iterator[Gateway]:
+    """One whose patience is short."""
+    made = Gateway(tmp_path_factory.mktemp("gateway") / "endpoint", None, head_time=0.5, body_time=0.7, idle=1.5)
     made.table(a=(backend, 100))
     yield made
     made.close()
@@ -87,13 +96,13 @@ def alive(gateway: Gateway) -> None:
         ([POST, POST[:-2]], [200, 408]),
     ],
 )
-def test_slow_and_idle_clients_are_let_go(gateway: Gateway, sent: list[bytes], expected: list[int]) -> None:
-    assert [status for status, _ in say(gateway, *sent)] == expected
+def test_slow_and_idle_clients_are_let_go(hasty: Gateway, sent: list[bytes], expected: list[int]) -> None:
+    assert [status for status, _ in say(hasty, *sent)] == expected
 
 
-def test_a_head_that_trickles_is_not_waited_for(gateway: Gateway) -> None:
+def test_a_head_that_trickles_is_not_waited_for(hasty: Gateway) -> None:
     """Each byte in time, the whole too late."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=0.05) as one:
+    with socket.create_connection(("127.0.0.1", hasty.port), timeout=0.05) as one:
         found, began = b"", time.monotonic()
         one.sendall(b"GET / HTTP/1.1\r\nx-slow: ")
         while not found and time.monotonic() - began < 60:

@@ -56,7 +56,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]
         if gateway is not None:
             gateway.close()
         server.terminate()
-        server.wait(30)
+        server.wait(60)
     captured = "".join(path.read_text() for path in (folder / "captured").glob("*.jsonl"))
     assert captured.count("\n") > 1
     assert all(row[1] is None for line in captured.splitlines() for row in json.loads(line)["inputs"])
