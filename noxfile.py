@@ -161,6 +161,21 @@ def minimal(session: nox.Session) -> None:
 
 
 AZURITE = "3.37.0"
+IMAGE_BASE = "cloudml-base:bookworm"
+
+
+def azurite(session: nox.Session) -> str:
+    """Azurite's program, which npm puts into .nox/azurite."""
+    if not shutil.which("npm"):
+        session.error("Azurite needs Node 20 or newer with npm, and this session installs neither")
+    place = NOX / "azurite"
+    if read(place / "version") != AZURITE:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        npm = ("npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--silent", f"azurite@{AZURITE}")
+        session.run(*npm, external=True)
+        (place / "version").write_text(AZURITE)
+    return str(place / "node_modules/.bin/azurite-blob")
 
 
 @nox.session
@@ -174,16 +189,7 @@ def vertex(session: nox.Session) -> None:
 def azureml(session: nox.Session) -> None:
     """Azure ML: its emulator, and Microsoft's own SDK on it. Needs Node; npm puts Azurite into .nox/azurite."""
     prepare(session, project=True)
-    if not shutil.which("npm"):
-        session.error("Azurite needs Node 20 or newer with npm, and this session installs neither")
-    place = NOX / "azurite"
-    if read(place / "version") != AZURITE:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        npm = ("npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--silent", f"azurite@{AZURITE}")
-        session.run(*npm, external=True)
-        (place / "version").write_text(AZURITE)
-    session.env["CLOUDML_AZURITE"] = str(place / "node_modules/.bin/azurite-blob")
+    session.env["CLOUDML_AZURITE"] = azurite(session)
     pytest(session, "-n", "2", "tests/providers/azureml")
 
 
@@ -202,6 +208,34 @@ def sagemaker(session: nox.Session) -> None:
             (place / "stamp").write_text(digest(pins(name)))
         session.env[f"CLOUDML_{name.upper()}"] = str(python)
     pytest(session, "-n", "2", "tests/providers/sagemaker")
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """The unchanged quickstart on every provider, one by one and all at once: one table, equal in every row."""
+    prepare(session, project=True)
+    session.env["CLOUDML_AZURITE"] = azurite(session)
+    clouds = ("sagemaker", "azureml", "vertex")
+    here = ("local", "docker") if docker(session) else ("local",)
+    emulated = ("cloudml", "emulate", *clouds, "--network", "proxy", "--")  # containers are reached on this network
+    session.run(*emulated, "python", "examples/matrix.py", *here, *clouds)
+    pytest(session, "tests/matrix")
+
+
+def docker(session: nox.Session) -> bool:
+    """Whether a Docker engine answers, as it must in CI; images then begin with the one that .ci/containers makes."""
+
+    def answers(*question: str) -> bool:
+        return subprocess.run(("docker", *question), capture_output=True, timeout=60).returncode == 0
+
+    if not (shutil.which("docker") and answers("version")):
+        if os.environ.get("CI"):
+            session.error("no Docker engine answers; .ci/containers starts one")
+        session.log("no Docker engine answers: the matrix goes without docker")
+        return False
+    if "CLOUDML_IMAGE_BASE" not in os.environ and answers("image", "inspect", IMAGE_BASE):
+        session.env["CLOUDML_IMAGE_BASE"] = IMAGE_BASE
+    return True
 
 
 @nox.session
@@ -303,6 +337,7 @@ OF_PROJECT = {
     "foreign": ("serve",),
     "sagemaker": ("serve", "sagemaker", "emulators"),
     "containers": ("serve", "docker", "emulators"),
+    "matrix": ("serve", "docker", "sagemaker", "azureml", "vertex", "emulators"),
     "vertex": ("serve", "vertex", "emulators"),
 }
 
