@@ -61,9 +61,9 @@ class NativeCaller:
         except (Throttled, AnswerLost):
             raise
         except Transient as unclear:  # a 5xx or a broken connection does not say whether the work was done
-            raise AnswerLost(
-                str(unclear.args[0]), provider=self._provider, operation=operation, request_id=unclear.request_id
-            ) from unclear
+            lost = AnswerLost(str(unclear.args[0]), provider=self._provider, operation=operation, hint=unclear.hint)
+            lost.request_id = unclear.request_id
+            raise lost from unclear
 
     def _translated(self, operation: str, function: Callable[[], Result]) -> Result:
         try:

@@ -22,7 +22,7 @@ class NativeError(Exception):
 ERRORS: dict[str, Callable[[], ProviderError]] = {
     "throttled": lambda: Throttled("slow down"),
     "asked": lambda: Throttled("slow down", retry_after=7),
-    "5xx": lambda: Unavailable("try again", request_id="r-1"),
+    "5xx": lambda: Unavailable("try again", request_id="r-1", hint="look at the engine"),
     "reset": lambda: AnswerLost("reset"),
     "missing": lambda: NotFound("no such thing"),
     "hour": lambda: Throttled("slow down", retry_after=3600),
@@ -94,6 +94,7 @@ def test_a_write_that_may_have_been_carried_out_is_an_answer_lost(unclear: str) 
         desk.caller.write("Create", desk.native)
     assert desk.tries == 1
     assert (raised.value.provider, raised.value.operation) == ("acme", "Create")
+    assert raised.value.hint == ("look at the engine" if unclear == "5xx" else None), "the way out is not lost with it"
 
 
 def test_a_defect_is_raised_as_it_is() -> None:
