@@ -31,7 +31,7 @@ def run(running: Running, tmp_path: Path) -> Run:
         project = f"foreign-{os.getpid()}-{next(NUMBERS)}"
         environment = {**keep, "TMPDIR": str(tmp_path), **running.environment, "GOOGLE_CLOUD_PROJECT": project}
         environment = {name: text for name, text in environment.items() if not name.startswith("CLOUDML_VERTEX")}
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=480)
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         assert not running.network.refused, running.network.refused
         return done.stdout
@@ -82,7 +82,7 @@ def test_the_unchanged_quickstart(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "cloudml", "emulate", "vertex", "--", "sh", "-ec", "\n".join(steps)]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=480)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert "OK: no drift in 30 features (150 rows)" in done.stdout
     assert (folder / "answer.json").read_text().count("1") > 10

@@ -14,7 +14,7 @@ from cloudml_vertex.emulator.runs import Runs, Source, environment
 from cloudml_vertex.emulator.storage import Buckets
 
 PORT = 8080
-PROBE_EVERY = 0.02  # seconds
+PROBE_EVERY = 0.05  # seconds
 PROBE_TIMEOUT = 10.0
 READY_WITHIN = (
     120.0  # the service's own limit is half an hour and more; nobody waits for that on a machine of their own
