@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cloudml import notebook, plugins, profiles, sidecars
+from cloudml import notebook, plugins, profiles, versions
 from cloudml.calls import NativeCaller
 from cloudml.errors import AlreadyExists, NotFound
 from cloudml.events import Events, Listener
@@ -217,10 +217,8 @@ class Models:
         return self.get(f"{reference.family}:{reference.hash}")
 
     def delete(self, family: str) -> None:
-        """Removes a family with its versions and what is recorded of them. What is deployed goes on serving."""
-        session = self.session
-        session.pursue(session.absent(session.provider.models, Key("model", family, session.stack)))
-        session.pursue(session.absent_content(sidecars.folder(session.stack, family)))
+        """Removes a family, its versions and what is recorded of them. Conflict if an endpoint serves one of them."""
+        versions.delete_family(self.session, family)
 
     def _family(self, family: str) -> State:
         state = self.session.provider.models.observe(Key("model", family, self.session.stack), None)

@@ -1,4 +1,4 @@
-"""One version of a family put away, brought back, or removed; never one that somebody relies on."""
+"""A version put away, brought back, or removed, and a family removed; never what somebody relies on."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def delete(session: Session, version: Reference) -> None:
         session.pursue(session.absent_content(place(session.stack, version.family, version.hash)))
 
 
+def delete_family(session: Session, family: str) -> None:
+    """Removes a family with its versions and what is recorded of them. Conflict if an endpoint serves one of them."""
+    key = Key("model", family, session.stack)
+    if session.provider.models.observe(key, None) is not None:
+        _refuse_serving(session, f"model {family}", family, None)
+    session.pursue(session.absent(session.provider.models, key))
+    session.pursue(session.absent_content(sidecars.folder(session.stack, family)))
+
+
 def image(session: Session, version: Reference) -> str | None:
     """The image that was built with a version and pushed last, named by its digest; None if there is none."""
     place = sidecars.image_key(session.stack, version.family, version.hash)
@@ -60,18 +69,25 @@ def _refuse_used(session: Session, version: Reference) -> None:
     if part and (aliases := part.facts.get("aliases")):
         way = f"move it first: 'cloudml models alias {version.family} {aliases[0]} --version N'"
         raise Conflict(f"{text} has the alias {', '.join(aliases)}", hint=way)
-    if serving := sorted(_serving(session, version)):
-        way = f"deploy another version there first, or 'cloudml endpoints delete {serving[0]}'"
+    _refuse_serving(session, text, version.family, version.hash)
+
+
+def _refuse_serving(session: Session, text: str, family: str, digest: str | None) -> None:
+    """Conflict if an endpoint of the stack serves it: a server that is started again would find no files."""
+    if serving := sorted(_serving(session, family, digest)):
+        way = (
+            f"deploy another {'version' if digest else 'model'} there first, or 'cloudml endpoints delete {serving[0]}'"
+        )
         raise Conflict(f"{text} serves at endpoint {', '.join(serving)}", hint=way)
 
 
-def _serving(session: Session, version: Reference) -> Iterator[str]:
-    """The endpoints of the stack whose deployments name the version."""
+def _serving(session: Session, family: str, digest: str | None) -> Iterator[str]:
+    """The endpoints of the stack whose deployments name the version; without a digest, any of the family."""
     for state in session.provider.endpoints.list(session.stack):
         spec = session.remembered(state, HASH)
         models = [each.model for each in spec.deployments.values()] if isinstance(spec, Endpoint) else []
-        if any(split_reference(model)[::2] == (version.family, version.hash) for model in models):
+        if any(of == family and digest in (None, known) for of, _, known in map(split_reference, models)):
             yield state.key.name
 
 
-__all__ = ["archive", "delete", "unarchive"]
+__all__ = ["archive", "delete", "delete_family", "unarchive"]

@@ -130,6 +130,7 @@ def test_a_deleted_run_keeps_its_id_and_is_not_run_again_while_its_model_is_ther
     assert again.rpartition("-")[::2] == (first.rpartition("-")[0], "2"), "an id is used once"
     shell.ok("jobs", "delete", "-y", again)
     assert shell.json("plan")["changes"] == 0, "the first run made the model"
+    shell.ok("endpoints", "delete", "-y", "fraud-api")
     shell.ok("models", "delete", "-y", "fraud")
     shell.ok("apply", "-q")
     assert shell.ok("jobs", "list", "-o", "name").rstrip().endswith("-3")
@@ -168,6 +169,19 @@ def test_a_version_that_serves_is_kept(one_shell: Shell) -> None:
     assert one_shell.ok("models", "delete", "-y", "fraud:1") == "removed model fraud:1\n"
 
 
+def test_a_family_that_serves_is_kept(one_shell: Shell) -> None:
+    """Its servers read its files again whenever they start."""
+    one_shell.ok("models", "register", "fraud", "model/weights")
+    one_shell.ok("models", "register", "fraud-two", "model/weights")
+    one_shell.ok("deploy", "other-api", "fraud")
+    refused = one_shell("models", "delete", "-y", "fraud")
+    assert (refused.exit_code, refused.stdout) == (5, "")
+    assert "model fraud serves at endpoint other-api" in refused.stderr
+    assert one_shell.ok("models", "delete", "-y", "fraud-two") == "removed model fraud-two\n"
+    one_shell.ok("endpoints", "delete", "-y", "other-api")
+    assert one_shell.ok("models", "delete", "-y", "fraud") == "removed model fraud\n"
+
+
 def test_a_family_is_removed_whole_and_nothing_without_a_yes(shell: Shell) -> None:
     shell.ok("apply", "-q")
     (job,) = shell.ok("jobs", "list", "-o", "name").split()
@@ -177,6 +191,7 @@ def test_a_family_is_removed_whole_and_nothing_without_a_yes(shell: Shell) -> No
         assert "-y is needed" in refused.stderr
     assert shell("models", "delete", "-y", "frod").exit_code == 5
     assert shell.ok("models", "list", "-o", "name") == "fraud\n"
+    shell.ok("endpoints", "delete", "-y", "fraud-api")
     assert shell.json("models", "delete", "-y", "fraud")["removed"] == [
         {"kind": "model", "name": "fraud", "stack": STACK}
     ]

@@ -117,6 +117,6 @@ def delete(run: Run, model: str, yes: bool) -> None:
             run.out.removed([Key("model", str(version), client.stack)])
         return
     versions = len(client.models.versions(model))  # a family that is not there is an error, one without versions none
-    if yes or run.agree(f"Remove model {model} with its {versions} version(s)? What is deployed goes on serving."):
+    if yes or run.agree(f"Remove model {model} with its {versions} version(s) for good?"):
         client.models.delete(model)
         run.out.removed([Key("model", model, client.stack)])
