@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -30,6 +33,12 @@ TYPES = [
     (("jobs", "wat"), 2, None),
     (("destroy",), 2, "UsageError"),
 ]
+
+
+def test_a_closed_stdout_is_no_defect() -> None:
+    command = f"{shlex.quote(sys.executable)} -m cloudml providers >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(("arguments", "code", "kind"), TYPES, ids=lambda value: str(value))

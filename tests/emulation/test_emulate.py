@@ -150,6 +150,15 @@ def test_a_command_orders_faults_from_its_own_network(env: dict[str, str]) -> No
     assert json.loads(done.stdout)["faults"][0]["trouble"] == "lose"
 
 
+def test_a_fault_goes_to_the_cloud_that_is_named_and_a_wrong_word_nowhere(env: dict[str, str]) -> None:
+    add = f"{shlex.join(EMULATE)} faults add"
+    line = f"{add} lose -p tiny -q; {add} throtle; {add} lose -p other; {shlex.join(EMULATE)} faults list -o json"
+    done = emulate(env, "tiny", "--", "sh", "-c", line)
+    assert done.stdout.count('"trouble": "lose"') == 1
+    assert "there is no trouble 'throtle', only throttle, unavailable, slow" in done.stderr
+    assert "there is no cloud 'other' here, only tiny" in done.stderr
+
+
 def test_without_cryptography_it_says_what_to_install(env: dict[str, str]) -> None:
     line = "import sys; sys.modules['cryptography'] = None; from cloudml.cli import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", line, "emulate", "tiny", "--", "true"]

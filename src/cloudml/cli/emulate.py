@@ -273,7 +273,7 @@ def faults() -> None:
 
 @faults.command()
 @click.argument("trouble")
-@click.option("--cloud", help="The cloud; the first by default.")
+@click.option("--cloud", help="The cloud; that of --provider, or the first, by default.")
 @click.option("--operation", help="A pattern of operations; * by default.")
 @click.option("--target", help="A pattern of what they are about; * by default.")
 @click.option("--times", type=click.IntRange(1), help="How many calls; 1 by default.")
@@ -290,7 +290,7 @@ def add(
 ) -> None:
     """The next calls meet TROUBLE: throttle, unavailable, slow, lose, quota, capacity, preempt, rollback, fail."""
     fault = {"operation": operation, "target": target, "times": times, "seconds": seconds}
-    _show(run, _client().call("POST", "/faults", {"cloud": cloud, "trouble": trouble, **fault}))
+    _show(run, _client().call("POST", "/faults", {"cloud": cloud or run.provider, "trouble": trouble, **fault}))
 
 
 @faults.command("list")

@@ -134,7 +134,7 @@ def command(function: Callable[..., None], flags: Sequence[Flag] = FLAGS) -> Cal
     def wrapped(**given: Any) -> None:
         output, verbose = given.pop("output"), given.pop("verbose")
         shared = {name: given.pop(name) for name in ("file", "env", "provider", "quiet")}
-        color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        color = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         printer = Printer(output, documents=verbose > 0, color=color)
         function(Run(**shared, vars=pairs(given.pop("vars"), "--var"), verbose=verbose > 0, out=printer), **given)
 

@@ -127,7 +127,10 @@ def _add(running: Running, document: Mapping[str, Any]) -> Any:
     if strange := set(document) - known - {"cloud"}:
         raise ValueError(f"a fault has no {', '.join(sorted(strange))}")
     given = {name: value for name, value in document.items() if name in known and value is not None}
-    clouds[cloud].faults.add(Fault(**given | {"trouble": Trouble(given.get("trouble"))}))
+    trouble = given.get("trouble")
+    if trouble not in (troubles := [each.value for each in Trouble]):
+        raise ValueError(f"there is no trouble {trouble!r}, only {', '.join(troubles)}")
+    clouds[cloud].faults.add(Fault(**given | {"trouble": Trouble(trouble)}))
     return _list(running, {})
 
 
