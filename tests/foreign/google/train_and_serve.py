@@ -6,10 +6,14 @@ python train_and_serve.py BUCKET IMAGE NONCE [grpc | rest]
 import sys
 import time
 
-from google.cloud import aiplatform, storage
+from google.cloud import aiplatform, resourcemanager_v3, storage
 
 bucket_name, image, nonce, transport = sys.argv[1:5]
 aiplatform.init(location="us-central1", staging_bucket=f"gs://{bucket_name}", api_transport=transport)
+# What the SDK asks by itself when nobody names a project; a refusal is a traceback in the log.
+project = aiplatform.initializer.global_config.project
+found = resourcemanager_v3.ProjectsClient(transport=transport).get_project(name=f"projects/{project}")
+assert found.project_id == project
 bucket = storage.Client().create_bucket(bucket_name)
 
 # -- train: a container that reads from and writes to the bucket, mounted under /gcs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from cloudml_vertex.emulator.observing import Observing
 from cloudml_vertex.emulator.operations import Operations
 from cloudml_vertex.emulator.predictions import Predictions
 from cloudml_vertex.emulator.problems import Lost, Problem
+from cloudml_vertex.emulator.projects import Projects
 from cloudml_vertex.emulator.rest_front import RestFront
 from cloudml_vertex.emulator.runs import Runs
 from cloudml_vertex.emulator.servers import Servers
@@ -28,8 +28,8 @@ from cloudml_vertex.emulator.world import World
 
 PROJECT, LOCATION, BUCKET = "cloudml-emulated", "us-central1", "cloudml-emulated"
 IMAGE = f"{LOCATION}-docker.pkg.dev/{PROJECT}/cloudml/cloudml-serve:latest"
-GRPC = ("*-aiplatform.googleapis.com", "*.prediction.vertexai.goog")  # hosts that answer both HTTP and gRPC
-PROJECT_PATH = re.compile(r"/v[13]/projects/([^/:]+)")
+# Hosts that answer both HTTP and gRPC.
+GRPC = ("*-aiplatform.googleapis.com", "*.prediction.vertexai.goog", "cloudresourcemanager.googleapis.com")
 Respond = Callable[[Request], Answer]
 
 
@@ -49,7 +49,9 @@ class Vertex:
         self.jobs = Jobs(self.world, self.operations, self.runs, site.lifecycle, site.faults)
         monitoring = Monitoring(self.world, self.operations)
         predictions = self.predictions = Predictions(endpoints, self.servers)
-        core = Core(self.world, self.operations, site.faults, (self.jobs, models, endpoints, monitoring, predictions))
+        projects = Projects(PROJECT)
+        services = (self.jobs, models, endpoints, monitoring, predictions, projects)
+        core = Core(self.world, self.operations, site.faults, services)
         self.grpc = GrpcFront(core, self.directory)
         rest, seen = RestFront(core, predictions), Observing(self.runs, predictions)
         self.open: Mapping[str, Respond] = {  # to whoever asks
@@ -65,7 +67,7 @@ class Vertex:
             "logging.googleapis.com": seen.entries,
             "monitoring.googleapis.com": seen.series,
             "iamcredentials.googleapis.com": lambda request: Answer(200, {"locations": [], "encodedLocations": "0x0"}),
-            "cloudresourcemanager.googleapis.com": _project,
+            "cloudresourcemanager.googleapis.com": projects.respond,
         }
         self.server = Server(self.respond, "vertex")
         self.buckets.make(BUCKET)
@@ -140,11 +142,3 @@ class Vertex:
 
 def start(site: Site) -> Cloud:
     return Vertex(site).cloud()
-
-
-def _project(request: Request) -> Answer:
-    """The one thing that the SDK asks of it: what a project's number is."""
-    match = PROJECT_PATH.match(request.path)
-    if match is None:
-        raise Problem("UNIMPLEMENTED", f"{request.method} {request.path} is not emulated.")
-    return Answer(200, {"projectId": match[1], "projectNumber": "1234", "name": "projects/1234", "state": "ACTIVE"})

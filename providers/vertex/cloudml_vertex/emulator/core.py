@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform_v1, resourcemanager_v3
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
@@ -23,6 +23,7 @@ from cloudml_vertex.emulator.world import World
 ROUTES: Mapping[str, Any] = json.loads((Path(__file__).parent / "routes.json").read_text())
 PACKAGE = "/google.cloud.aiplatform.v1."
 LONGRUNNING = "/google.longrunning.Operations/"
+PROJECTS = "/google.cloud.resourcemanager.v3.Projects/"
 WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 UNLOCKED = ("Predict", "RawPredict")  # they wait for a model, and change nothing
 # Where a request says what it is about, the most telling field first.
@@ -73,6 +74,8 @@ class Core:
             ("DeleteOperation", operations_pb2.DeleteOperationRequest, self._keep),
         ):
             self.methods[LONGRUNNING + name] = Method(name, kind, act)
+        asked = resourcemanager_v3.GetProjectRequest.pb()
+        self.methods[PROJECTS + "GetProject"] = Method("GetProject", asked, _of(services, "get_project"))
 
     def call(self, path: str, message: Any) -> Any:
         """Raises Problem, and Lost where the answer is not to arrive. The answer is a copy."""
