@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sagemaker_things import python_model
 
 from cloudml.specs import TrainingJob
 from cloudml.testing.conformance import (
@@ -18,7 +17,7 @@ from cloudml.testing.conformance import (
     ModelsContract,
     MonitorsContract,
     Rig,
-    rig_of,
+    python_rig,
 )
 from cloudml.testing.conformance.faults import disturbed
 from cloudml.testing.conformance.kills import walked
@@ -26,7 +25,6 @@ from cloudml.testing.conformance.scenarios import ENDPOINT, SCENARIOS, Scenario,
 from cloudml.waiting import Clock
 from cloudml_sagemaker.plugin import Config, plugin
 
-TRAIN = "open('{model_dir}/model.py', 'w').write('class Model: pass'); print('trained')"
 FASTER = 5.0  # than the wall's: ten seconds of grace, in which a read may be old, are two here
 CLOCK = Clock(lambda: FASTER * time.monotonic(), lambda seconds: time.sleep(seconds / FASTER))
 # Each begins anew for every point that it is killed or disturbed at; those with endpoints are walked in part.
@@ -39,27 +37,7 @@ WALKED: Mapping[str, Scenario] = {
 
 @pytest.fixture
 def rig(place: Callable[[], Config], tmp_path: Path) -> Rig:
-    models = [
-        python_model(tmp_path / name, expression, top)
-        for name, expression, top in (
-            ("one", "1", ""),
-            ("two", "2", ""),
-            ("broken", "0", "raise RuntimeError('it does not load')"),
-        )
-    ]
-    return quick(
-        rig_of(
-            replace(plugin, pace=0.25),
-            place,
-            job=TrainingJob(command=("python", "-c", TRAIN)),
-            failing=TrainingJob(command=("python", "-c", "raise SystemExit(1)")),
-            slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(1)")),
-            models=(models[0], models[1]),
-            broken=models[2],
-            request=b'{"instances": [[1, 2]]}',
-            timeout=60.0 * FASTER,
-        )
-    )
+    return quick(python_rig(replace(plugin, pace=0.25), place, tmp_path, 60.0 * FASTER))
 
 
 def quick(rig: Rig) -> Rig:

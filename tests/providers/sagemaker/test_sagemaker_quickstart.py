@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-QUICKSTART = HERE.parents[2] / "examples" / "quickstart"
 KINDS = ("jobs", "endpoints", "configs", "models", "groups")
 
 
-def test_it_trains_registers_serves_watches_and_leaves_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "project"
-    shutil.copytree(QUICKSTART, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
-    subprocess.run([sys.executable, "data.py"], cwd=folder, check=True, timeout=120)
+def test_it_trains_registers_serves_watches_and_leaves_nothing(quickstart: Path) -> None:
     command = [sys.executable, "-m", "cloudml", "emulate", "sagemaker", "--", sys.executable]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLOUDML_SAGEMAKER_"))}
     done = subprocess.run(
-        [*command, str(HERE / "quickstart_story.py")], cwd=folder, env=env, capture_output=True, text=True, timeout=400
+        [*command, str(HERE / "quickstart_story.py")],
+        cwd=quickstart,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     story = json.loads(done.stdout.splitlines()[-1])

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from vertex_rigs import new_bucket, python_model
+from vertex_rigs import new_bucket
 
 from cloudml.cli import main
 from cloudml.emulation.faults import Fault, Trouble
 from cloudml.emulation.running import Running
+from cloudml.testing.conformance import python_model
 from cloudml_vertex.emulator import servers
 
 JOB = 'jobs: {train: {command: "true"}}'

@@ -8,20 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from cloudml.specs import TrainingJob
-from cloudml.testing.conformance import Rig, rig_of
+from cloudml.testing.conformance import Rig, python_rig
 from cloudml_vertex.plugin import Config, plugin
 
-TRAIN = "open('{model_dir}/model.py', 'w').write('class Model: pass'); print('trained')"
-MODEL = """
-{top}
-class Model:
-    def predict(self, rows):
-        return [{answer} for _ in rows]
-
-def load(folder):
-    return Model()
-"""
 NUMBERS = itertools.count(1)
 
 
@@ -33,25 +22,9 @@ def new_bucket() -> str:
     return name
 
 
-def python_model(folder: Path, answer: str, top: str = "") -> Path:
-    folder.mkdir()
-    (folder / "model.py").write_text(MODEL.format(answer=answer, top=top))
-    return folder
-
-
 def rig_over(transport: Literal["grpc", "rest"], folder: Path) -> Rig:
     def empty() -> Config:
         name = new_bucket()
         return Config(project=name, bucket=name, transport=transport)
 
-    return rig_of(
-        replace(plugin, pace=0.05),
-        empty,
-        job=TrainingJob(command=("python", "-c", TRAIN)),
-        failing=TrainingJob(command=("python", "-c", "raise SystemExit(1)")),
-        slow=TrainingJob(command=("python", "-c", "import time; print('begun', flush=True); time.sleep(1)")),
-        models=(python_model(folder / "one", "1"), python_model(folder / "two", "2")),
-        broken=python_model(folder / "broken", "0", "raise RuntimeError('it does not load')"),
-        request=b'{"instances": [[1, 2]]}',
-        timeout=120.0,
-    )
+    return python_rig(replace(plugin, pace=0.05), empty, folder)

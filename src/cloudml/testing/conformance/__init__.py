@@ -20,6 +20,7 @@ from cloudml.testing.conformance.jobs import JobsContract  # noqa: E402
 from cloudml.testing.conformance.kills import KillsContract  # noqa: E402
 from cloudml.testing.conformance.models import ModelsContract  # noqa: E402
 from cloudml.testing.conformance.monitors import MonitorsContract  # noqa: E402
+from cloudml.testing.conformance.programs import python_job, python_model, python_rig  # noqa: E402
 from cloudml.testing.conformance.races import RacesContract  # noqa: E402
 from cloudml.testing.conformance.rig import Content, Process, Rig, rig_of  # noqa: E402
 
@@ -35,5 +36,8 @@ __all__ = [
     "Process",
     "RacesContract",
     "Rig",
+    "python_job",
+    "python_model",
+    "python_rig",
     "rig_of",
 ]
