@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 LARGEST = 1 << 30  # bytes of one body
 LINE = 1 << 16
+TOO_LARGE, MALFORMED = 413, 400
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,23 @@ class Answer:
     def content(self) -> tuple[bytes, str | None]:
         if self.body is None or isinstance(self.body, bytes):
             return self.body or b"", None
-        return json.dumps(self.body).encode(), "application/json; charset=utf-8"
+        return json.dumps(self.body, separators=(",", ":")).encode(), "application/json; charset=utf-8"
 
 
 Respond = Callable[[Request], Answer | None]
 
 
 class Server:
-    """Answers with what ``respond`` says; None ends the connection without an answer."""
+    """Answers with what ``respond`` says; None ends the connection without an answer.
 
-    def __init__(self, respond: Respond, name: str) -> None:
-        self._server = _Listening(respond)
+    ``refusals`` are the cloud's own words, by status, for a body of more than ``largest`` bytes (413) and for one whose
+    length is no number (400).
+    """
+
+    def __init__(
+        self, respond: Respond, name: str, refusals: Mapping[int, Answer] | None = None, largest: int = LARGEST
+    ) -> None:
+        self._server = _Listening(respond, refusals or {}, largest)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name=name, daemon=True)
         self._thread.start()
@@ -82,8 +90,8 @@ class _Listening(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, respond: Respond) -> None:
-        self.respond = respond
+    def __init__(self, respond: Respond, refusals: Mapping[int, Answer], largest: int) -> None:
+        self.respond, self.refusals, self.largest = respond, refusals, largest
         self._open: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Connection)
 
@@ -99,6 +107,11 @@ class _Listening(ThreadingHTTPServer):
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is nobody's error; anything else is a defect of ours, and is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     def hang_up(self) -> None:
         for connection in tuple(self._open):
@@ -117,28 +130,34 @@ class _Connection(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             body = self._body()
+            if isinstance(body, int):
+                self._send(self.server.refusals.get(body) or Answer(body))
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = (
-                Answer(413) if body is None else self.server.respond(Request(self.command, self.path, headers, body))
-            )
-            self.close_connection = self.close_connection or body is None or answer is None
-            if answer is not None:
+            answer = self.server.respond(Request(self.command, self.path, headers, body))
+            if answer is None:
+                self.close_connection = True
+            else:
                 self._send(answer)
-        except (OSError, ValueError):  # the client went away, or wrote no chunk's length
+        except OSError:  # the client went away
             self.close_connection = True
 
-    def _body(self) -> bytes | None:
-        """None if it is too large."""
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            return self._chunks()
-        length = int(self.headers.get("Content-Length") or 0)
-        return self.rfile.read(length) if length <= LARGEST else None
+    def _body(self) -> bytes | int:
+        """The body, or the status that refuses it."""
+        try:
+            if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+                return self._chunks()
+            length = int(self.headers.get("Content-Length") or 0)
+            return self.rfile.read(length) if 0 <= length <= self.server.largest else TOO_LARGE
+        except ValueError:
+            return MALFORMED
 
-    def _chunks(self) -> bytes | None:
+    def _chunks(self) -> bytes | int:
         body = bytearray()
         while size := int(self.rfile.readline(LINE).split(b";")[0], 16):
-            if len(body) + size > LARGEST:
-                return None
+            if size < 0 or len(body) + size > self.server.largest:
+                return TOO_LARGE
             body += self.rfile.read(size)
             self.rfile.readline(3)
         while self.rfile.readline(LINE) not in (b"\r\n", b"\n", b""):

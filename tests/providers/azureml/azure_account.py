@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 from cloudml.emulation import Cloud, Emulator, Site, running
 from cloudml.emulation.faults import Faults
+from cloudml.emulation.http import Answer
 from cloudml.emulation.lifecycle import INSTANT, Lifecycle
-from cloudml_azureml.emulator.answers import Answer, Request
+from cloudml_azureml.emulator.answers import Request
 from cloudml_azureml.emulator.cloud import AzureML
 from cloudml_azureml.emulator.evidence import EVIDENCE
 from cloudml_azureml.emulator.schemas import MODELS, accepted

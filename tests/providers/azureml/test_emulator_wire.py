@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 from azure_account import Account, Emulated
 
+from cloudml.emulation.http import Answer, Server
 from cloudml_azureml.emulator import wire
-from cloudml_azureml.emulator.answers import Answer, Request
-from cloudml_azureml.emulator.wire import Server
+from cloudml_azureml.emulator.answers import Request
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def server() -> Iterator[Server]:
             return None
         return Answer(200, {"method": request.method, "path": request.path, "body": request.body.decode()})
 
-    made = Server(respond)
+    made = wire.serve(respond)
     yield made
     made.close()
 

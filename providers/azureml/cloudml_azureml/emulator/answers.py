@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from cloudml.emulation import http
+from cloudml.emulation.http import Answer
 
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Request:
-    """One HTTP request; header names are in lower case, ``query`` has the last value of each name."""
+class Request(http.Request):
+    """One HTTP request; ``query`` has the last value of each name that has one."""
 
-    method: str
-    target: str  # path and query, as sent
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False, default=b"")
-
-    @property
-    def host(self) -> str:
-        return self.headers.get("host", "").split(":")[0].lower()
-
-    @property
+    @cached_property
     def path(self) -> str:
+        """Without its query, and without escapes."""
         return unquote(urlsplit(self.target).path)
 
-    @property
+    @cached_property
     def query(self) -> Mapping[str, str]:
         return {name: values[-1] for name, values in parse_qs(urlsplit(self.target).query).items()}
 
@@ -41,22 +35,6 @@ class Request:
         if not isinstance(document, dict):
             raise Refused(400, "InvalidRequestContent", "The request content must be a JSON object.")
         return document
-
-
-@dataclass(frozen=True)
-class Answer:
-    """``body`` is sent as JSON, bytes as they are, None as nothing."""
-
-    status: int = 200
-    body: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def content(self) -> tuple[bytes, str]:
-        if self.body is None:
-            return b"", ""
-        if isinstance(self.body, bytes):
-            return self.body, self.headers.get("Content-Type", "application/octet-stream")
-        return json.dumps(self.body, separators=(",", ":")).encode(), "application/json; charset=utf-8"
 
 
 class Refused(Exception):

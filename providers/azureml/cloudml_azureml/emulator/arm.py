@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cloudml.emulation.faults import Faults, Trouble
+from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator import schemas
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request, invalid
+from cloudml_azureml.emulator.answers import Document, Refused, Request, invalid
 from cloudml_azureml.emulator.operations import Operation, Operations, headers
 from cloudml_azureml.emulator.signin import ARM, ML, Directory
 from cloudml_azureml.emulator.store import GROUP, PROVIDER, WORKSPACES, Resource, Store, Workspace, describe

@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cloudml_azureml.emulator.answers import Answer, Document, invalid, missing, user_error
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import Document, invalid, missing, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.places import settled
 from cloudml_azureml.emulator.storage import Storage

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cloudml.emulation import Cloud, Route, Site
-from cloudml_azureml.emulator.answers import Answer, Refused, Request
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import Refused, Request
 from cloudml_azureml.emulator.arm import Front, Served
 from cloudml_azureml.emulator.assets import Assets
 from cloudml_azureml.emulator.deployments import Deployments
@@ -23,7 +24,7 @@ from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.signin import Directory
 from cloudml_azureml.emulator.storage import Storage
 from cloudml_azureml.emulator.store import ACCOUNT, GROUP, Store
-from cloudml_azureml.emulator.wire import Server
+from cloudml_azureml.emulator.wire import serve
 from cloudml_azureml.emulator.workspaces import Workspaces
 
 WORKSPACE = "cloudml"
@@ -59,7 +60,7 @@ class AzureML:
             "*.inference.ml.azure.com": self.serving.respond,
         }
         self._calls: deque[str] = deque(maxlen=CALLS)
-        self.server = Server(self.respond)
+        self.server = serve(self.respond)
 
     def served(self) -> Sequence[Served]:
         parts = (self.workspaces, self.assets, self.jobs, self.endpoints, self.deployments, self.schedules)

@@ -13,8 +13,9 @@ import threading
 import uuid
 from datetime import UTC, datetime
 
+from cloudml.emulation.http import Answer
 from cloudml.errors import CloudmlError
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request
+from cloudml_azureml.emulator.answers import Document, Refused, Request
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.fleet import Fleet
 from cloudml_azureml.emulator.places import BLOBS, container, place

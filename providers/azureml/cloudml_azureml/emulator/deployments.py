@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from cloudml.emulation.faults import Faults, Trouble
-from cloudml_azureml.emulator.answers import FRONTEND, Answer, Document, Refused, invalid
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.durations import seconds

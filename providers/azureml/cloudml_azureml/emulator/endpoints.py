@@ -7,7 +7,8 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from cloudml_azureml.emulator.answers import FRONTEND, Answer, Document, Refused, invalid
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.operations import Operations, headers
 from cloudml_azureml.emulator.serving import Serving

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import Document, Refused, Request
 from cloudml_azureml.emulator.arm import WORKSPACE
 from cloudml_azureml.emulator.places import ARTIFACTS, DATASTORE, container, long_uri, run_folder
 from cloudml_azureml.emulator.runs import Run, Runs

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from cloudml_azureml.emulator.answers import Answer, Document, invalid, user_error
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import Document, invalid, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.operations import Operations, headers

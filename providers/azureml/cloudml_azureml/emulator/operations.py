@@ -15,8 +15,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from cloudml.emulation.http import Answer
 from cloudml.emulation.lifecycle import Lifecycle
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, missing
+from cloudml_azureml.emulator.answers import Document, Refused, missing
 from cloudml_azureml.emulator.store import PROVIDER, Workspace, now
 
 ARM = "https://management.azure.com"

@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator import moments
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, user_error
+from cloudml_azureml.emulator.answers import Document, Refused, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.jobs import SCHEDULE, Jobs
 from cloudml_azureml.emulator.operations import Operations

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cloudml.emulation import Site
+from cloudml.emulation.http import Answer
 from cloudml.errors import CloudmlError
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request
+from cloudml_azureml.emulator.answers import Document, Refused, Request
 from cloudml_azureml.emulator.collector import Collector
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.fleet import Fleet, Instance

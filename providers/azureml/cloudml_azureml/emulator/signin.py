@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from cloudml_azureml.emulator.answers import Answer, Document, Refused, Request
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import Document, Refused, Request
 
 ARM = "https://management.azure.com"
 ML = "https://ml.azure.com"

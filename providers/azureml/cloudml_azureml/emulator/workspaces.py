@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudml_azureml.emulator.answers import Answer, Document, invalid, missing, user_error
+from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator.answers import Document, invalid, missing, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.places import ARTIFACTS, BLOBS, container
 from cloudml_azureml.emulator.storage import Storage
