@@ -1,4 +1,4 @@
-"""What the body of a request or an answer holds: rows, and the names of their columns where it says them.
+"""What the body of a request or an answer holds: rows, and the names of their columns, or why it is refused.
 
 For captured requests, which platforms keep as they were sent. Standard library only.
 """
@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+SHOWN = 500  # bytes of an answer whose form is not known
 Rows = tuple[list[Any], list[str] | None]
 
 
@@ -30,6 +31,21 @@ def of_json(body: Any) -> Rows:
         if isinstance(body, Mapping) and name in body:
             return rows(body[name])
     return [body], None
+
+
+def error(body: bytes) -> Any:
+    """What stands under ``error`` of a JSON object; None of anything else."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found.get("error") if isinstance(found, dict) else None
+
+
+def message(body: bytes) -> str:
+    """What a server says that refuses: its own words where it is cloudml's, else how its answer begins."""
+    said = error(body)
+    return said if said and isinstance(said, str) else body[:SHOWN].decode(errors="replace") or "no message"
 
 
 def _split(frame: Any) -> Rows:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from azure.core import PipelineClient
 from azure.core.rest import HttpRequest
 
+from cloudml import payloads
 from cloudml.errors import ModelError, NotFound
 from cloudml.spi import Caller, Payload
 from cloudml.states import State
@@ -33,7 +33,7 @@ class Predictor:
             raise NotFound(f"{have.key} has no address yet")
         answer = self._call.write("POST score", lambda: self._post(have, body, deployment))
         if answer.status_code == 424:
-            raise ModelError(_said(answer.content), status=int(answer.headers.get(MODEL_STATUS) or 500))
+            raise ModelError(payloads.message(answer.content), status=int(answer.headers.get(MODEL_STATUS) or 500))
         return Payload(answer.content, answer.headers.get("content-type", ""), dict(answer.headers))
 
     def _post(self, have: State, body: Payload, deployment: str | None) -> Any:
@@ -53,13 +53,3 @@ class Predictor:
             headers[PIN] = deployment
         request = HttpRequest("POST", have.facts["url"], headers=headers, content=body.body)
         return self._client.send_request(request, read_timeout=TIMEOUT)
-
-
-def _said(content: bytes) -> str:
-    """The model's own message."""
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
-    said = found.get("error") if isinstance(found, dict) else None
-    return str(said or content[:500].decode(errors="replace") or "no message")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cloudml import payloads
 from cloudml.engines import Container, Engine, Restart, Task, TaskStatus
 from cloudml.errors import AlreadyExists, AnswerLost, Conflict, Denied, ModelError, NotFound, ProviderError, Unavailable
 from cloudml.spi import Payload
@@ -196,7 +197,7 @@ class Servers:
         kind = answer.headers.get("content-type", "application/octet-stream")
         if 200 <= answer.status < 300:
             return Payload(content, kind, dict(answer.headers))
-        said = _said(content)
+        said = payloads.message(content)
         if answer.headers.get("x-cloudml-gateway") and answer.status in REFUSALS:
             raise REFUSALS[answer.status](said)
         raise ModelError(said, status=answer.status)
@@ -345,13 +346,3 @@ def _signature(sidecar: str) -> dict[str, str]:
     """The sidecar, if it is there and names the model's inputs."""
     found = read(Path(sidecar.removeprefix("file://"))) if sidecar else None
     return {"CLOUDML_SIGNATURE": sidecar.removeprefix("file://")} if found and found.get("inputs") else {}
-
-
-def _said(content: bytes) -> str:
-    """A server's own message."""
-    try:
-        found = json.loads(content)
-    except ValueError:
-        found = None
-    said = found.get("error") if isinstance(found, dict) else None
-    return str(said or content[:500].decode(errors="replace") or "no message")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from cloudml import payloads
 from cloudml.errors import ModelError, NotFound
 from cloudml.spi import Caller, Payload
 from cloudml.states import State
@@ -40,7 +40,7 @@ class Predictor:
         kind = answer.headers.get("content-type", "application/octet-stream")
         if answer.ok:
             return Payload(answer.content, kind, dict(answer.headers))
-        raise ModelError(_said(answer.content), status=answer.status_code)
+        raise ModelError(payloads.message(answer.content), status=answer.status_code)
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Any:
         """The service's own refusals are raised; a model's are answers."""
@@ -54,18 +54,5 @@ class Predictor:
 
 def _of_service(content: bytes) -> bool:
     """Google's errors are ``{"error": {"code", "message", "status"}}``; a model's are what it says."""
-    error = _error(content)
+    error = payloads.error(content)
     return isinstance(error, dict) and {"code", "status"} <= error.keys()
-
-
-def _said(content: bytes) -> str:
-    error = _error(content)
-    return error if isinstance(error, str) and error else content[:500].decode(errors="replace") or "no message"
-
-
-def _error(content: bytes) -> Any:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return None
-    return found.get("error") if isinstance(found, dict) else None
