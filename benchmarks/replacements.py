@@ -1,8 +1,8 @@
 """A deployment that is replaced again and again under load: requests sent, answered, captured and dropped.
 
-    python benchmarks/replacements.py [--replacements 100] [--connections 8]
+    python benchmarks/replacements.py [--provider local|docker] [--replacements 100] [--connections 8]
 
-The provider ``local``, in a folder of its own; two versions of a small python model take turns. Every request that is
+In a folder of its own; ``docker`` starts from the image that CLOUDML_IMAGE_BASE names. Two versions of a small python model take turns. Every request that is
 sent must be answered 200, and be found among the captured ones.
 """
 
@@ -25,20 +25,21 @@ class Model:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--provider", choices=("local", "docker"), default="local")
     options.add_argument("--replacements", type=int, default=100)
     options.add_argument("--connections", type=int, default=8)
     options.add_argument("--pause", type=float, default=0.02, help="seconds between an answer and the next request")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        return replace(Path(folder), chosen.replacements, chosen.connections, chosen.pause)
+        return replace(Path(folder), chosen.provider, chosen.replacements, chosen.connections, chosen.pause)
 
 
-def replace(folder: Path, replacements: int, connections: int, pause: float) -> int:
+def replace(folder: Path, provider: str, replacements: int, connections: int, pause: float) -> int:
     from load import Load
 
     import cloudml as cm
 
-    cloud = cm.connect("local", home=str(folder / "home"))
+    cloud = cm.connect(provider, home=str(folder / "home"))
     versions = []
     for number in range(2):
         place = folder / f"model{number}"

@@ -14,8 +14,8 @@ from cloudml_local.docker import plugin
 STACK, TIMEOUT = "tests-docker", 120.0
 
 
-def connected(home: Path, base: str) -> Client:
-    return connect_plugin(plugin, STACK, [], {"home": str(home), "base": base})
+def connected(home: Path, base: str, **more: Any) -> Client:
+    return connect_plugin(plugin, STACK, [], {"home": str(home), "base": base, **more})
 
 
 def destroy(client: Client) -> None:
