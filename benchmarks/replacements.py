@@ -2,8 +2,8 @@
 
     python benchmarks/replacements.py [--provider local|docker] [--replacements 100] [--connections 8]
 
-In a folder of its own; ``docker`` starts from the image that CLOUDML_IMAGE_BASE names. Two versions of a small python model take turns. Every request that is
-sent must be answered 200, and be found among the captured ones.
+In a folder of its own; ``docker`` starts from the image that CLOUDML_IMAGE_BASE names. Two versions of a small python
+model take turns. Every request that is sent must be answered 200, and be found among the captured ones.
 """
 
 from __future__ import annotations
