@@ -58,7 +58,6 @@ BUCKET: Mapping[str, tuple[str, ...]] = {
     "ListObjects": ("storage.objects.list",),
     "GetObject": ("storage.objects.get",),
     "PutObject": ("storage.objects.create", "storage.objects.delete"),
-    "PutObjects": ("storage.objects.create", "storage.objects.delete"),
     "CopyObject": ("storage.objects.get", "storage.objects.create", "storage.objects.delete"),
     "DeleteObject": ("storage.objects.delete",),
 }
