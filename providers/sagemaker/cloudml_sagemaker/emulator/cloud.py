@@ -22,7 +22,7 @@ from cloudml_sagemaker.emulator.invoking import Runtime
 from cloudml_sagemaker.emulator.others import Moto
 from cloudml_sagemaker.emulator.problems import DEFECTS
 from cloudml_sagemaker.emulator.recording import Recorder
-from cloudml_sagemaker.emulator.services import Services
+from cloudml_sagemaker.emulator.services import Services, empty
 from cloudml_sagemaker.emulator.signing import access_key
 from cloudml_sagemaker.emulator.wire import Control
 
@@ -66,6 +66,7 @@ class _Running:
         self._runtime = Runtime(self.world, account)
         self._moto = Moto(self.world, account)
         self._registry = registry.Registry(self.world)
+        self._buckets: dict[str, str] = {}  # the first bucket of each account that was furnished
         self.world.local = self._local
         self.world.spawn("aws-ticker", self._tick)
 
@@ -97,7 +98,7 @@ class _Running:
         own = str(next(ACCOUNTS))
         iam = self.world.services.client("iam", own, REGION)
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
-        bucket = f"cloudml-{own}"
+        bucket = self._buckets[own] = f"cloudml-{own}"
         self.world.services.client("s3", own, REGION).create_bucket(Bucket=bucket)
         return {
             "AWS_ACCESS_KEY_ID": access_key(own),
@@ -148,7 +149,7 @@ class _Running:
                         fleet.close(drain=False)
 
     def reset(self) -> None:
-        """Ends what runs and forgets SageMaker's resources; buckets stay, with what is in them."""
+        """Ends what runs and forgets SageMaker's resources and S3's objects; an account, its role and bucket stay."""
         for scope in [*self.world.scopes.values()]:
             for job in [*scope.table(jobs.KIND).values()]:
                 job.stopping.set()
@@ -157,6 +158,8 @@ class _Running:
         self._end_all()
         with self.world.lock:
             self.world.scopes.clear()
+        for own, bucket in [*self._buckets.items()]:
+            empty(self.world.services, own, REGION, keep=bucket)
 
     def close(self) -> None:
         self.world.ending.set()

@@ -54,6 +54,19 @@ class Services:
             client.close()
 
 
+def empty(services: Services, account: str, region: str, keep: str) -> None:
+    """Removes every object of an account in all its versions, and every bucket but the one to keep."""
+    s3 = services.client("s3", account, region)
+    for name in [str(each["Name"]) for each in s3.list_buckets()["Buckets"]]:
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=name):
+            found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            if found:
+                gone = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+                s3.delete_objects(Bucket=name, Delete={"Objects": gone, "Quiet": True})
+        if name != keep:
+            s3.delete_bucket(Bucket=name)
+
+
 class Bucket:
     """S3 as one account sees it."""
 

@@ -88,7 +88,13 @@ def test_a_reset_ends_what_runs_and_forgets_it() -> None:
             lambda: account.sm.describe_training_job(TrainingJobName="long")["SecondaryStatus"] == "Training",
             "training",
         )
+        account.s3.put_object(Bucket=account.bucket, Key="left/behind", Body=b"data")
+        account.s3.put_bucket_versioning(Bucket=account.bucket, VersioningConfiguration={"Status": "Enabled"})
+        account.s3.put_object(Bucket=account.bucket, Key="left/behind", Body=b"again")
+        account.s3.create_bucket(Bucket=f"more-{account.id}")
         running.clouds["sagemaker"].cloud.reset()
+        assert [each["Name"] for each in account.s3.list_buckets()["Buckets"]] == [account.bucket]
+        assert "Versions" not in account.s3.list_object_versions(Bucket=account.bucket)
         assert not account.sm.list_training_jobs()["TrainingJobSummaries"]
         assert not account.sm.list_endpoints()["Endpoints"]
         assert account.train("long", "pass")["TrainingJobStatus"] == "Completed"
