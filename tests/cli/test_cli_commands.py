@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -11,8 +12,10 @@ from cli_shell import Shell
 
 from cloudml import plugins
 from cloudml.cli import COMMANDS
+from cloudml.cli.output import Printer
 from cloudml.client import connect_plugin
 from cloudml.specs import Model
+from cloudml.spi import Capability, Yes
 
 STACK = "shop-dev"
 
@@ -306,6 +309,15 @@ def test_providers_and_their_reasons(one_shell: Shell) -> None:
     assert found["capabilities"]["jobs"] == {"can": True, "evidence": "conformance"}
     assert found["capabilities"]["jobs.gpu"]["can"] is False
     assert one_shell("providers", "nestde").exit_code == 3
+
+
+def test_the_matrix_stays_narrow_and_loses_no_evidence(one_shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = plugins.load(one_shell.provider)
+    long = {**plugin.capabilities, Capability.JOBS: Yes("a whole sentence, and no word")}
+    Printer().matrix([replace(plugin, capabilities=long)])
+    said = capsys.readouterr().out
+    assert re.search(r"^jobs +yes \(below\)$", said, re.MULTILINE)
+    assert f"{plugin.name}: jobs by a whole sentence, and no word\n" in said
 
 
 def test_without_a_file_the_stack_is_the_default_one(one_shell: Shell) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cloudml.states import Key, State
 
 FEATURES_SHOWN = 10
+SHORT_EVIDENCE = 20  # letters that have room in a column of the matrix
 COLORS = {"+": "green", "~": "yellow", "-": "red"}
 
 
@@ -168,16 +169,18 @@ class Printer:
         self.item(str(report.verdict), {"endpoint": endpoint, **report.to_json(), **more}, text)
 
     def matrix(self, plugins: Sequence[Plugin]) -> None:
-        """Capabilities by provider: the evidence of a yes; below the table the reasons of each no."""
+        """Capabilities by provider: the evidence of a yes; below it what is too long, and the reasons of each no."""
         from cloudml.spi import Capability, No
 
         answers = {plugin.name: plugin.capabilities for plugin in plugins}
         rows = [[each.value, *(_answer(can[each]) for can in answers.values())] for each in Capability]
         reasons = [
             f"{name}: no {each.value}: {answer.reason}"
+            if isinstance(answer, No)
+            else f"{name}: {each.value} by {answer.evidence}"
             for name, can in answers.items()
             for each, answer in can.items()
-            if isinstance(answer, No)
+            if isinstance(answer, No) or len(answer.evidence) > SHORT_EVIDENCE
         ]
         documents = [
             {"provider": name, "capabilities": {each.value: {"can": not isinstance(answer, No), **plain(answer)}
@@ -219,6 +222,8 @@ def _shown(states: Mapping[Key, State | None]) -> list[tuple[Key, State | None]]
 
 def _answer(answer: Any) -> str:
     evidence = getattr(answer, "evidence", None)
+    if evidence and len(evidence) > SHORT_EVIDENCE:
+        return "yes (below)"
     return f"yes ({evidence})" if evidence else "planned" if answer.planned else "no"
 
 

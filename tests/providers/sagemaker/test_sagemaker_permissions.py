@@ -61,3 +61,5 @@ def test_the_command_prints_it_and_asks_nobody(tmp_path: object, monkeypatch: py
     assert answer.exit_code == 0, answer.output
     assert {each["Sid"] for each in json.loads(answer.output)["Statement"]} >= {"Jobs", "Endpoints", "Role"}
     assert "model-package" not in answer.output
+    wrapped = json.loads(CliRunner().invoke(main, ["permissions", "-e", "aws", "-o", "json"]).output)
+    assert wrapped["policy"] == json.loads(answer.output), "IAM takes no other field in the policy itself"
