@@ -12,7 +12,7 @@ from azure.ai.ml.entities import Environment, Model
 from azure.identity import DefaultAzureCredential
 
 TRAIN = """
-import argparse, json, os
+import argparse, json, os, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--data")
 parser.add_argument("--model")
@@ -20,6 +20,7 @@ parser.add_argument("--learning-rate", type=float)
 given = parser.parse_args()
 nonce = open(given.data).read()
 print("training on", nonce, "as", os.environ["GREETING"], flush=True)
+time.sleep(4)  # the SDK shows the log of a run that it finds running
 with open(os.path.join(given.model, "model.json"), "w") as file:
     json.dump({"nonce": nonce, "learning_rate": given.learning_rate}, file)
 os.makedirs("outputs", exist_ok=True)

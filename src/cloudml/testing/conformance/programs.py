@@ -12,7 +12,7 @@ from cloudml.testing.conformance.rig import Rig, rig_of
 
 TRAIN = "open('{model_dir}/model.py', 'w').write('class Model: pass'); print('trained')"
 FAIL = "raise SystemExit(1)"
-WAIT = "import time; print('begun', flush=True); time.sleep(1)"
+WAIT = "import time; print('begun', flush=True); time.sleep(3)"
 BREAK = "raise RuntimeError('it does not load')"
 MODEL = """
 {top}

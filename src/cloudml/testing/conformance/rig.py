@@ -100,7 +100,7 @@ def rig_of(
 ) -> Rig:
     """A rig for a provider that works by the clock; ``empty`` gives the configuration of a new, empty place.
 
-    ``job`` leaves a model and ends well at once, ``failing`` ends with an error, ``slow`` runs for about a second;
+    ``job`` leaves a model and ends well at once, ``failing`` ends with an error, ``slow`` runs for some seconds;
     ``models`` are files or folders that answer differently to ``request``, ``broken`` can be registered and not served.
     ``native`` tells what is at a configuration besides the labelled resources and the artifacts.
     """
