@@ -76,3 +76,17 @@ def test_a_requirement_that_nobody_has_shows_pips_words(engine: Any, base: str) 
     made = recipe(base, ["cloudml-sdk==0.0.0"])
     with pytest.raises(RunFailed, match="No matching distribution found for cloudml-sdk"):
         build(made, lambda _: None, client=engine)
+
+
+def test_a_proxy_of_this_machine_s_loopback_is_not_the_build_s(
+    engine: Any, base: str, nonce: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `cloudml emulate` sets it; what is required is new each time, so that pip has to ask."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    made = recipe(base, [f"iniconfig!=0.{int(nonce[:8], 16)}"], extras=())
+    try:
+        assert build(made, lambda _: None, client=engine).made
+    finally:
+        for image in engine.images.list(made.name):
+            engine.images.remove(image.id, force=True)

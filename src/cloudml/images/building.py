@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # The builder knows these arguments by itself and keeps them out of the image and of its history.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+LOOPBACK = re.compile(r"(\w+://)?([^/@]*@)?(localhost|127\.|\[::1\])")
 KEPT = 30  # lines of the builder's output that an error shows
 Say = Callable[[str], None]
 
@@ -76,9 +78,15 @@ def _make(engine: DockerClient, recipe: Recipe, labels: dict[str, str], progress
             forcerm=True,
             decode=True,
             labels=labels,
-            buildargs={name: os.environ[name] for name in PROXIES if os.environ.get(name)},
+            buildargs=_proxies(os.environ),
         )
         _follow(recipe, answer, progress)
+
+
+def _proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """The proxies that a build can use: one on the loopback, as of an emulation, is out of its reach."""
+    given = {name: environment[name] for name in PROXIES if environment.get(name)}
+    return {name: value for name, value in given.items() if name.upper() == "NO_PROXY" or not LOOPBACK.match(value)}
 
 
 def _follow(recipe: Recipe, answer: Iterable[Mapping[str, Any]], progress: Say) -> None:
