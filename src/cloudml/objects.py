@@ -80,8 +80,10 @@ class Objects:
         return (self._bucket.root + name for name in self._files(key))
 
     def delete(self, uri: str) -> None:
+        """What is named by its content stops being whole first; any other folder is found until nothing is left."""
         key = self.key(uri)
-        for name in (*self._bucket.names(f"{key}/"), f"{key}{WHOLE}", key):
+        mark, names = f"{key}{WHOLE}", self._bucket.names(f"{key}/")
+        for name in (mark, *names, key) if _by_content(key) else (*names, mark, key):
             self._bucket.remove(name)
 
     # -- beyond the waist --------------------------------------------------------------------------------------------
@@ -125,8 +127,8 @@ class Objects:
 
     def _there(self, key: str) -> bool:
         names = self._bucket.names(key)
-        if "/content/" in key and key.count("/") == CONTENT:
-            return f"{key}{WHOLE}" in names  # a folder named by its content: whole, or not there
+        if _by_content(key):
+            return f"{key}{WHOLE}" in names  # whole, or not there
         return key in names or any(name.startswith(f"{key}/") for name in names)
 
     def _put_folder(self, key: str, source: Path) -> None:
@@ -141,3 +143,8 @@ class Objects:
     def _put_file(self, key: str, source: Path) -> None:
         with open(source, "rb") as file:
             self._bucket.write(key, file)
+
+
+def _by_content(key: str) -> bool:
+    """Whether a folder is named by what it contains."""
+    return "/content/" in key and key.count("/") == CONTENT

@@ -141,3 +141,24 @@ def test_what_an_ended_run_left_is_read_once(store: Objects, bucket: Held) -> No
     for _ in range(2):
         assert outputs.ended(run, "now") == Left(f"{run}/model", {"auc": 0.9}, "ValueError: no rows")
     assert sorted(bucket.read_names) == ["s/runs/r1/failure.json", "s/runs/r1/metrics.jsonl"]
+
+
+def test_a_deletion_that_ends_in_its_middle_leaves_nothing_that_looks_whole(folder: Path) -> None:
+    class Dying(Held):
+        left = 1
+
+        def remove(self, name: str) -> None:
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            super().remove(name)
+
+    bucket = Dying()
+    store = Objects(bucket)
+    uri = store.put("stack/content/abc", folder)
+    with pytest.raises(KeyboardInterrupt):
+        store.delete(uri)
+    assert store.missing(["stack/content/abc"]) == {"stack/content/abc"}
+    bucket.left = 99
+    store.delete(uri)
+    assert bucket.objects == {}
