@@ -288,12 +288,15 @@ def _said(name: str, loc: tuple[int | str, ...], message: str) -> str:
 Made = TypeVar("Made", bound=BaseModel)
 
 
+WORDS = {"extra_forbidden": "there is no such field"}  # where pydantic's own words are about pydantic
+
+
 def make(cls: type[Made], name: str, fields: Mapping[str, Any]) -> Made:
     """A spec from fields; a ConfigError that names each wrong one, with a near miss where there is one."""
     try:
         return cls.model_validate(fields)
     except ValidationError as error:
-        problems = [_said(name, each["loc"], each["msg"]) for each in error.errors()]
+        problems = [_said(name, each["loc"], WORDS.get(each["type"], each["msg"])) for each in error.errors()]
         known = [field.alias or key for key, field in cls.model_fields.items()]
         unknown = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "extra_forbidden"]
         close = [match for key in unknown for match in difflib.get_close_matches(key, known, n=1)]

@@ -82,6 +82,12 @@ def test_what_is_wrong_is_said_in_words(kind: type[Spec], fields: dict[str, Any]
     assert said in str(raised.value)
 
 
+def test_a_field_that_there_is_not_is_no_matter_of_pydantic() -> None:
+    with pytest.raises(ConfigError, match=r"^fraud\.comand: there is no such field") as raised:
+        make(TrainingJob, "fraud", {"command": "true", "comand": "x"})
+    assert raised.value.hint == "did you mean 'command'?"
+
+
 def test_placeholders_of_the_runtime_are_left_alone() -> None:
     job = TrainingJob(command="fit {params.lr} {inputs.train} {model_dir} {x}", params={"lr": 1}, inputs={"train": "a"})
     assert "{model_dir}" in job.command
