@@ -84,40 +84,6 @@ def test_a_model_that_does_not_load_ends_with_3_and_its_reason(
     assert (tmp_path / "log").read_text() == "RuntimeError: a bad day"
 
 
-@pytest.mark.parametrize(
-    ("place", "env"),
-    [
-        ("/opt/ml/model", {}),
-        ("/mnt/models", {}),
-        ("/var/azureml-app/azureml-models/fraud/3", {}),
-        ("/anywhere", {"AZUREML_MODEL_DIR": "/anywhere"}),
-    ],
-)
-def test_a_mounted_model_is_found_and_not_written_to(
-    place: str, env: dict[str, str], plain: Built, model: Path, nonce: str, start: Callable[..., Any]
-) -> None:
-    mounts = {str(model): {"bind": place, "mode": "ro"}}
-    container = start(plain.name, volumes=mounts, environment={**env, "AIP_HTTP_PORT": "8080"})
-    ready(container)
-    assert json.loads(call(container, "/predict", [[2, 2]])[1]) == {"predictions": [f"{nonce} 4"]}
-    assert sorted(path.name for path in model.iterdir()) == ["model.py", "nonce"]
-
-
-def test_a_job_of_sagemaker(plain: Built, tmp_path: Path, nonce: str, start: Callable[..., Any]) -> None:
-    ml = tmp_path / "ml"
-    for folder in ("input/config", "input/data/cloudml/source", "input/data/train", "model", "output/data"):
-        (ml / folder).mkdir(parents=True)
-    (ml / "input/config/hyperparameters.json").write_text(json.dumps({"nonce": nonce}))
-    script = "import os, sys; open(os.environ['CLOUDML_MODEL_DIR'] + '/model.py', 'w').write('# ' + sys.argv[1])"
-    (ml / "input/data/cloudml/source/train.py").write_text(script)
-    spec = {"command": ["python", "train.py", "{params.nonce}"]}
-    (ml / "input/data/cloudml/spec.json").write_text(json.dumps({"spec": spec}))
-    container = start(plain.name, "train", volumes={str(ml): {"bind": "/opt/ml", "mode": "rw"}})
-    assert container.wait(timeout=DEADLINE)["StatusCode"] == 0, container.logs().decode()
-    assert (ml / "model/model.py").read_text() == f"# {nonce}"
-    assert json.loads((ml / "model/cloudml-model.json").read_text())["flavor"] == "python"
-
-
 def test_a_batch_of_rows(images: Images, model: Path, nonce: str, tmp_path: Path, start: Callable[..., Any]) -> None:
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows/a.jsonl").write_text("[1, 1]\n[2, 2]\n")
