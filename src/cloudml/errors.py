@@ -34,13 +34,20 @@ from typing import ClassVar
 
 
 class CloudmlError(Exception):
-    """The root. ``hint`` says what to do; ``exit_code`` is what the command line ends with."""
+    """The root. ``hint`` says what to do, below a traceback too; ``exit_code`` is what the command line ends with."""
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint: str | None = None
+        self.advise(hint)
+
+    def advise(self, hint: str | None) -> None:
+        """Adds a hint to an error that has none."""
+        if hint and not self.hint:
+            self.hint = hint
+            self.add_note(f"hint: {hint}")
 
 
 class ConfigError(CloudmlError, ValueError):

@@ -133,7 +133,7 @@ def apply(
             states[key] = session.pursue(pursuit, timeout, Until.DONE if wait else Until.SUBMITTED, adopt)
             resource.verify(states[key])
         except RunFailed as error:
-            error.hint = error.hint or resource.hint
+            error.advise(resource.hint)
             raise
         if not wait and not _done(states[key]):
             session.events.emit(Event(Happened.NOTE, key, f"{key} is going on; apply again for what comes after it"))

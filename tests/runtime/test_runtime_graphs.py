@@ -16,6 +16,7 @@ from serving_process import Served, manifested
 from cloudml.errors import ConfigError
 from cloudml.runtime.batching import Work, outcomes
 from cloudml.runtime.flavors import LoadedModel, Trust, load
+from cloudml.runtime.graphs import Graph
 from cloudml.runtime.manifest import read_manifest
 from cloudml.runtime.rows import Refused
 
@@ -76,6 +77,12 @@ def test_a_graph_of_one_row_at_a_time(tmp_path: Path) -> None:
     assert ask(model, [[1, 0, 0], [-1, 0, 0]], [[1, 0, 0]]) == [[1, 0], [1]]
     with pytest.raises(ConfigError, match="takes batches of exactly 8 rows"):
         load(onnx_models.classifier(tmp_path / "n", batch=8), None, Trust())
+
+
+def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ConfigError, match="broken.onnx is no graph that ONNX Runtime can load"):
+        Graph(tmp_path / "broken.onnx")
 
 
 def test_a_file_that_is_no_graph_does_not_load(tmp_path: Path) -> None:

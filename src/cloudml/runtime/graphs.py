@@ -32,14 +32,18 @@ class Graph:
     """A loaded graph. One thread computes a batch: further cores are for further workers."""
 
     def __init__(self, file: Path) -> None:
-        """Raises ConfigError for a graph whose inputs are not rows, whatever the runtime raises for a broken one."""
+        """Raises ConfigError for a file that is no graph, and for a graph whose inputs are not rows."""
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else its import writes a file and it calls home
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        raised = onnxruntime.capi.onnxruntime_pybind11_state
+        try:
+            self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        except (raised.InvalidProtobuf, raised.InvalidGraph, raised.NotImplemented, raised.Fail) as error:
+            raise ConfigError(f"{file.name} is no graph that ONNX Runtime can load: {error}") from error
         self.inputs = self._session.get_inputs()
         self._outputs = self._session.get_outputs()
         for tensor in self.inputs:
@@ -55,7 +59,6 @@ class Graph:
                 f"{file.name} takes batches of exactly {batch[0]} rows; export it with a dynamic first axis"
             )
         self._one_by_one = batch[0] == 1
-        raised = onnxruntime.capi.onnxruntime_pybind11_state
         self.refusals = (raised.InvalidArgument, raised.Fail, raised.RuntimeException)
 
     def features(self) -> Features:
