@@ -81,7 +81,7 @@ def test_a_graph_of_one_row_at_a_time(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ConfigError, match="broken.onnx is no graph that ONNX Runtime can load"):
+    with pytest.raises(ConfigError, match=r"broken\.onnx is no graph that ONNX Runtime can load"):
         Graph(tmp_path / "broken.onnx")
 
 
