@@ -184,7 +184,7 @@ def test_a_registry_that_is_damaged_is_one_line_with_the_ways_out(home: Path, ke
     Store(file).create_family("sums", "me", {})
     whole = file.read_bytes()
     file.write_bytes(whole[:kept] + b"?" * (len(whole) - kept))
-    with pytest.raises(ProviderError, match="^local ListFamilies: ") as caught:
+    with pytest.raises(ProviderError, match=r"^local ListFamilies: ") as caught:
         connected(home).models.list()
     assert "\n" not in str(caught.value)
     assert f"put {file} back from a copy, or move it away" in (caught.value.hint or "")
