@@ -176,7 +176,7 @@ def _preflight(session: Session, project: Wanted, adopt: bool) -> None:
     for family, model in project.models.items():
         key = Key("model", family, session.stack)
         refuse_foreign(Goal[Model](key), provider.models.observe(key, None), adopt)
-        sidecars.check_baseline(family, model.baseline)
+        sidecars.check_files(family, model)
     for name, endpoint in project.endpoints.items():
         key = Key("endpoint", name, session.stack)
         refuse_foreign(Goal[Endpoint](key), provider.endpoints.observe(key, None), adopt)

@@ -128,8 +128,9 @@ def signature(baseline: Baseline | None, rows: Sequence[Any] | None) -> list[dic
     return [{"name": name, "dtype": _TYPES.get(type(cell), "float")} for name, cell in cells]
 
 
-def check_baseline(family: str, baseline: Baseline | None) -> None:
-    """ConfigError if the baseline's file lacks the columns that are named: the target, or a categorical one."""
+def check_files(family: str, spec: Model) -> None:
+    """ConfigError if the baseline's file lacks the columns that are named, or the sample has other features."""
+    baseline = spec.baseline
     if baseline is None or not Path(baseline.data).is_file():
         return
     with open(baseline.data, newline="") as file:
@@ -139,6 +140,18 @@ def check_baseline(family: str, baseline: Baseline | None) -> None:
             close = difflib.get_close_matches(name, columns, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its columns: {', '.join(columns)}"
             raise ConfigError(f"model {family}: the baseline {baseline.data} has no column {name!r}", hint=hint)
+    features = [name for name in columns if name != baseline.target]
+    for at, row in enumerate(sample(spec) or ()):
+        if isinstance(row, list | dict) and not _fits(row, features):
+            raise ConfigError(
+                f"model {family}: row {at} of sample_input has {len(row)} values, which are not the {len(features)} "
+                f"features of its baseline {baseline.data}",
+                hint=f"they are {', '.join(features)}",
+            )
+
+
+def _fits(row: list[Any] | dict[str, Any], features: Sequence[str]) -> bool:
+    return set(row) == set(features) if isinstance(row, dict) else len(row) == len(features)
 
 
 def profile(baseline: Baseline | None) -> dict[str, Any] | None:

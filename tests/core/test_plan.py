@@ -358,6 +358,10 @@ def test_what_is_sure_to_fail_later_is_refused_before_the_training(shop: Shop, t
     with pytest.raises(ConfigError, match="no column 'spent'") as raised:
         planning.apply(shop.client(), replace(wanted, models={"fraud": model}))
     assert "'spend'" in (raised.value.hint or "")
+    for rows in ([[1.0, 2.0]], [[1.0], [1.0, 2.0]], [{"agee": 1.0}]):
+        sampled = {"from": "jobs.train", "baseline": {**baseline, "target": "spend"}, "sample_input": rows}
+        with pytest.raises(ConfigError, match="sample_input has"):
+            planning.apply(shop.client(), replace(wanted, models={"fraud": Model.model_validate(sampled)}))
     elsewhere = Endpoint(model="fruad@champion")
     with pytest.raises(NotFound, match="fruad"):
         planning.apply(shop.client(), replace(wanted, endpoints={"fraud-api": elsewhere}))
