@@ -62,6 +62,7 @@ class Blobs:
 
         store = self._wire.find(f"datastores/{STORE}")
         if store is None:
+            _ = self._wire.about  # if there is no workspace, this says so
             raise NotFound(f"the workspace has no datastore {STORE}")
         account, name = store["properties"]["accountName"], store["properties"]["containerName"]
         asked = {"expirableSecret": True, "expireAfterHours": HOURS}

@@ -13,6 +13,7 @@ from cloudml.objects import Objects
 from cloudml.spi import Caller
 from cloudml_azureml.artifacts import Blobs
 from cloudml_azureml.endpoints import AzureEndpoints
+from cloudml_azureml.history import History
 from cloudml_azureml.jobs import AzureJobs
 from cloudml_azureml.models import AzureModels
 from cloudml_azureml.predicting import Predictor
@@ -44,14 +45,15 @@ def provider(config: Any, caller: Caller) -> AzureProvider:
     credential = DefaultAzureCredential()
     wire = Wire(WORKSPACE.format(*place), config.location, credential, caller)
     artifacts = Objects(Blobs(wire, caller))
+    history = History(wire, credential, caller)
     image = config.image or os.environ.get("CLOUDML_AZUREML_IMAGE")
     compute = config.compute or os.environ.get("CLOUDML_AZUREML_COMPUTE")
     return AzureProvider(
-        jobs=AzureJobs(wire, artifacts, config.training_image, compute),
+        jobs=AzureJobs(wire, artifacts, history, config.training_image, compute),
         models=AzureModels(wire, artifacts),
         endpoints=AzureEndpoints(wire, artifacts, Predictor(wire, caller), image),
         artifacts=artifacts,
-        telemetry=AzureTelemetry(wire, artifacts, credential, caller),
+        telemetry=AzureTelemetry(wire, artifacts, history, caller),
     )
 
 

@@ -7,12 +7,12 @@ deleted, so it is deleted by a visible call.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from cloudml import specs
-from cloudml.errors import ConfigError
+from cloudml.errors import ConfigError, NotFound
 from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Payload, leaves, patched
 from cloudml.states import Failure, Key, Part, Phase, State
@@ -80,7 +80,13 @@ class AzureEndpoints:
         return self._wire.write(call.operation, call.document)
 
     def poll(self, operation: Operation) -> Operation:
-        return self._wire.poll(operation)
+        """A deployment's operation says that its server did not start; why, only the server itself said."""
+        found = self._wire.poll(operation)
+        endpoint, _, child = found.target.partition("/deployments/")
+        if found.error is None or not child:
+            return found
+        reason = f"{found.error.reason} Its last lines: {self._last_lines(endpoint, child)}"
+        return replace(found, error=replace(found.error, reason=reason))
 
     def list(self, stack: str | None) -> Iterator[State]:
         for endpoint in sorted(self._wire.items("onlineEndpoints"), key=lambda each: str(each["name"])):
@@ -251,7 +257,9 @@ class AzureEndpoints:
             id=row["name"],
             phase=phase,
             spec=tags.get("cloudml-hash"),
-            failure=Failure(self._why(endpoint, row["name"])) if phase is Phase.FAILED else None,
+            failure=Failure(f"it did not start: {self._last_lines(f'onlineEndpoints/{endpoint}', row['name'])}")
+            if phase.failed
+            else None,
             facts={
                 "traffic": shares.get(row["name"], 0),
                 "owner": tags.get("cloudml-stack"),
@@ -259,11 +267,14 @@ class AzureEndpoints:
             },
         )
 
-    def _why(self, endpoint: str, child: str) -> str:
-        """The resource does not say: the last lines of its server do."""
-        said = self._wire.read(f"onlineEndpoints/{endpoint}/deployments/{child}/getLogs", {"tail": LAST_LINES})
+    def _last_lines(self, endpoint: str, child: str) -> str:
+        """What a server said last; ``endpoint`` is a path below the workspace."""
+        try:
+            said = self._wire.read(f"{endpoint}/deployments/{child}/getLogs", {"tail": LAST_LINES})
+        except NotFound:
+            said = {}
         lines = [line.strip() for line in str(said.get("content") or "").splitlines() if line.strip()]
-        return "it did not start" + (f": {' | '.join(lines)}" if lines else "")
+        return " | ".join(lines) or "none"
 
 
 def _children(want: specs.Endpoint) -> Iterator[Child]:

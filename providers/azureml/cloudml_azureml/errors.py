@@ -35,12 +35,14 @@ STATUS: Mapping[int, type[ProviderError]] = {
 # The service's codes and texts that say more than their status; the first row that fits counts.
 SAID: tuple[tuple[str, type[ProviderError]], ...] = (
     ("QuotaExceeded", QuotaExceeded),
+    ("OutOfQuota", QuotaExceeded),
     ("OutOfCapacity", QuotaExceeded),
     ("provisioning state", PreconditionFailed),
     ("cancel it first", PreconditionFailed),
     ("DeploymentHasTraffic", PreconditionFailed),
     ("needs to be unique within a region", AlreadyExists),
 )
+REFUSED = "Authentication failed: "  # other credentials of a chain were not there
 # What never reached Azure, by the name of the exception's class.
 BELOW: Mapping[str, type[ProviderError]] = {
     "azure.core.exceptions.ClientAuthenticationError": Unauthenticated,
@@ -66,7 +68,13 @@ def classify(error: Exception) -> ProviderError | None:
     if "azure.core.exceptions.HttpResponseError" in names and isinstance(code, int):
         return _of_answer(error, code)
     found = next((kind for name, kind in BELOW.items() if name in names), None)
-    return found(str(error) or type(error).__name__, hint=HINTS.get(found)) if found else None
+    return found(_below(error), hint=HINTS.get(found)) if found else None
+
+
+def _below(error: Exception) -> str:
+    """The first line, and which credential was refused: azure-identity tells of each that it tried, on a page."""
+    first, *rest = str(error).splitlines() or [type(error).__name__]
+    return " ".join([first, *(line.strip() for line in rest if REFUSED in line)])
 
 
 def _of_answer(error: Exception, code: int) -> ProviderError:

@@ -12,6 +12,7 @@ from cloudml.outputs import Left, Outputs
 from cloudml.spi import Call, Effect, Goal, Operation, leaves, patched, spec_key
 from cloudml.states import EMPTY, Failure, Key, Phase, State
 from cloudml_azureml import environments, instances
+from cloudml_azureml.history import History
 from cloudml_azureml.options import NAME, JobOptions
 from cloudml_azureml.wire import Wire
 
@@ -31,15 +32,16 @@ PHASES: Mapping[str, Phase] = {
 }
 SERVERLESS = "serverless"
 OUTPUT = "run"
-NO_REASON = "the job failed; its log says why"  # the service keeps its own in the run's history
+NO_REASON = "the job failed; its log says why"
 
 
 class AzureJobs:
     """A run is one command job; what it writes goes to ``<stack>/runs/<id>`` of the store."""
 
-    def __init__(self, wire: Wire, artifacts: Objects, image: str, compute: str | None) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects, history: History, image: str, compute: str | None) -> None:
         self._wire = wire
         self._artifacts = artifacts
+        self._history = history
         self._image = image
         self._compute = compute
         self._outputs = Outputs(artifacts)
@@ -171,7 +173,7 @@ class AzureJobs:
             spec=tags.get("cloudml-hash"),
             id=job["name"],
             parts=self._outputs.parts(output) if phase.settled else (),
-            failure=Failure(left.failure or NO_REASON) if phase.failed else None,
+            failure=Failure(left.failure or self._history.failure(job["name"]) or NO_REASON) if phase.failed else None,
             labels=tags,
             facts=left.facts if phase.settled else EMPTY,
             created=datetime.fromisoformat(made).timestamp(),

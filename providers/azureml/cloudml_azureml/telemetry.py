@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from azure.core import PipelineClient
-from azure.core.pipeline import policies
 from azure.core.rest import HttpRequest
 
 from cloudml import payloads
 from cloudml.objects import Objects
 from cloudml.spi import Caller, Window
 from cloudml.states import Captured, LogLine, Sample, State
-from cloudml_azureml.wire import SCOPE, Wire
+from cloudml_azureml.history import History
+from cloudml_azureml.wire import Wire
 
 LOG = "user_logs/std_log"  # of each node: std_log.txt, std_log_process_1.txt …
 TAIL = 1000  # lines of a deployment's log that one request returns
@@ -25,12 +25,11 @@ SEEN = 5  # lines by which the end of what was read is found again
 class AzureTelemetry:
     """A log's cursor is a JSON object: bytes of each file of a run, the last lines of each deployment."""
 
-    def __init__(self, wire: Wire, artifacts: Objects, credential: Any, caller: Caller) -> None:
+    def __init__(self, wire: Wire, artifacts: Objects, history: History, caller: Caller) -> None:
         self._wire = wire
         self._artifacts = artifacts
+        self._history = history
         self._call = caller
-        bearer = policies.BearerTokenCredentialPolicy(credential, SCOPE)
-        self._history: Any = PipelineClient("https://api.azureml.ms", policies=[bearer])
         self._plain: Any = PipelineClient("https://blob.core.windows.net", policies=[])
 
     def logs(self, have: State, cursor: str | None) -> tuple[Sequence[LogLine], str]:
@@ -56,8 +55,7 @@ class AzureTelemetry:
     def _of_run(self, have: State, seen: dict[str, Any]) -> Sequence[LogLine]:
         """Run history names the files; each is read from where the last look ended."""
         found: list[LogLine] = []
-        details = self._call.find("GET history/runs/details", lambda: self._details(have.id)) or {}
-        for name, url in sorted((details.get("logFiles") or {}).items()):
+        for name, url in sorted((self._history.details(have.id).get("logFiles") or {}).items()):
             if name.startswith(LOG):
                 body = self._call.read("GET log", lambda url=url: self._body(url))  # type: ignore[misc]
                 new = body[seen.get(name, 0) :]
@@ -74,14 +72,6 @@ class AzureTelemetry:
             found += [LogLine(line, source=part.id) for line in _after(lines, seen.get(part.id, []))]
             seen[part.id] = lines[-SEEN:]
         return found
-
-    def _details(self, run: str) -> dict[str, Any]:
-        region = str(self._wire.about["location"])
-        url = f"https://{region}.api.azureml.ms/history/v1.0{self._wire.workspace}/runs/{run}/details"
-        response = self._history.send_request(HttpRequest("GET", url, params={"api-version": "v1.0"}))
-        response.raise_for_status()
-        details: dict[str, Any] = response.json()
-        return details
 
     def _body(self, url: str) -> bytes:
         """A log file by its signed address; one that is not written yet is empty."""

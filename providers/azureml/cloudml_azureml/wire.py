@@ -103,7 +103,7 @@ class Wire:
             raise AlreadyExists(f"{path} exists already")
         url = headers.get("Azure-AsyncOperation") or headers.get("Location")
         state = (found.get("properties") or {}).get("provisioningState", "")
-        return Operation(url, self.id(path), running=True) if url and state not in ENDED else None
+        return Operation(url, path, running=True) if url and state not in ENDED else None
 
     def poll(self, operation: Operation) -> Operation:
         """Raises NotFound for one that the service has forgotten."""
