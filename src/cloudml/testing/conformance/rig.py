@@ -141,12 +141,18 @@ def _stock(process: Process, jobs: Sequence[specs.TrainingJob]) -> None:
 
 
 def _everywhere(process: Process) -> Any:
-    """Every resource that carries a label, and the keys of the stack's artifacts."""
+    """Every resource that carries a label, and the keys of the stack's artifacts.
+
+    But what a cancelled run has written by then: how far its program had come is up to the machine.
+    """
     provider = process.provider
     kinds = [kind for name in KINDS.values() if (kind := getattr(provider, name)) is not None]
-    root = provider.artifacts.uri(process.stack)
+    found = [state for kind in kinds for state in kind.list(None)]
+    cut = {state.key for state in found if state.phase is Phase.CANCELLED}
+    told = [replace(state, parts=()) if state.key in cut else state for state in found]
+    root, left = provider.artifacts.uri(process.stack), tuple(f"/runs/{key.name}/" for key in cut)
     keys = sorted(uri.removeprefix(root) for uri in provider.artifacts.list(process.stack))
-    return summary([state for kind in kinds for state in kind.list(None)]), keys
+    return summary(told), [key for key in keys if not key.startswith(left)]
 
 
 @dataclass
