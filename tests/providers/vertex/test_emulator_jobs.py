@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import tarfile
-import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from google.cloud import storage
-from vertex_wire import Api, job, pool, session
+from vertex_jobs import ENDED, create, ended, lines, python, until
+from vertex_wire import Api, job, pool
 
 from cloudml.emulation.box import refusal
 from cloudml.emulation.faults import Fault, Trouble
 from cloudml.emulation.ports import free_port
 from cloudml.emulation.running import Running
 
-ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 SLEEP = "import time; print('begun', flush=True); time.sleep(600)"
-DEADLINE = 60.0
 # One replica sends, the other answers with what it got; each finds the other by its name in CLUSTER_SPEC.
 TALK = """
 import json, os, socket, sys, time
@@ -50,36 +47,6 @@ while True:
 @pytest.fixture
 def api(bucket: str) -> Api:
     return Api(bucket, "grpc")
-
-
-def python(code: str, *arguments: str, **more: Any) -> dict[str, Any]:
-    return pool("python3", "-c", code, args=list(arguments), **more)
-
-
-def create(api: Api, document: Mapping[str, Any]) -> str:
-    made = api.call("JobService/CreateCustomJob", {"parent": api.place, "customJob": document})
-    return str(made["name"])
-
-
-def until(api: Api, name: str, met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        found = api.call("JobService/GetCustomJob", {"name": name})
-        if met(found):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
-
-
-def ended(api: Api, document: Mapping[str, Any]) -> dict[str, Any]:
-    return until(api, create(api, document), lambda found: found["state"] in ENDED)
-
-
-def lines(api: Api, name: str) -> list[str]:
-    text = f'resource.type="ml_job" AND resource.labels.job_id="{name.rpartition("/")[2]}"'
-    body = {"resourceNames": [f"projects/{api.project}"], "filter": text}
-    answer = session().post("https://logging.googleapis.com/v2/entries:list", json=body).json()
-    return [each["textPayload"] for each in answer["entries"]]
 
 
 def test_what_it_is_told_and_where_it_writes(api: Api, bucket: str) -> None:

@@ -16,6 +16,8 @@ DOCUMENTED = (
     *("Predict", "RawPredict", "DeleteModel", "DeleteModelVersion", "DeleteEndpoint"),
 )
 BESIDES: Mapping[str, Evidence] = {
+    "JobService/CreateCustomJob: a worker begins again after 6, 11, 134 and 139": Evidence.DOCUMENTED,
+    "JobService/CreateCustomJob: disableRetries ends that too; PENDING while a job begins again": Evidence.GUESSED,
     "google.longrunning.Operations": Evidence.SCHEMA,
     "storage.googleapis.com/storage/v1": Evidence.DOCUMENTED,
     "logging.googleapis.com/v2/entries:list": Evidence.DOCUMENTED,

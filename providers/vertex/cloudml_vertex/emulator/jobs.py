@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,9 @@ from cloudml.emulation import Container, Ran
 from cloudml.emulation.faults import Faults, Trouble
 from cloudml.emulation.lifecycle import Lifecycle
 from cloudml.errors import CloudmlError
-from cloudml_vertex.emulator import checks
-from cloudml_vertex.emulator.machines import check_machine
+from cloudml_vertex.emulator import checks, pools
 from cloudml_vertex.emulator.operations import Operations
-from cloudml_vertex.emulator.problems import Problem, invalid, precondition, wrong_fields
+from cloudml_vertex.emulator.problems import Problem, precondition
 from cloudml_vertex.emulator.runs import Runs, Source, environment
 from cloudml_vertex.emulator.world import World, check_parent, page, stamp
 
@@ -32,23 +31,13 @@ TICK = 0.05  # seconds
 WEEK = 7 * 86400  # the service's default limit
 GRACE = 20.0
 STOCKOUT = "Resources are insufficient in region. Please try a different region or use a different accelerator."
-POOL = "workerpool"
 SPOT = aiplatform_v1.Scheduling.Strategy.SPOT
-RESTARTS = 6  # of a spot job
-PACKAGES = 100  # of a Python package spec (its reference)
-UNPACK = """
-import json, os, shutil, sys, tempfile
-home, places, module = tempfile.mkdtemp(), json.loads(sys.argv[1]), sys.argv[2]
-for number, place in enumerate(places):
-    if not os.path.isfile(place):
-        sys.exit("The package " + place.replace("/gcs/", "gs://", 1) + " does not exist.")
-    form = "zip" if place.endswith((".whl", ".zip")) else "gztar"
-    shutil.unpack_archive(place, os.path.join(home, str(number)), form)
-roots = [folder for folder, _, names in os.walk(home) if "setup.py" in names or "pyproject.toml" in names]
-tops = roots + [root + "/src" for root in roots] + [os.path.join(home, str(number)) for number in range(len(places))]
-os.environ["PYTHONPATH"] = os.pathsep.join(tops + [os.environ.get("PYTHONPATH", "")])
-os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[3:]])
-"""
+PREEMPTED = 6  # times that a spot job begins again
+# What may pass by itself, as documented: SIGABRT and SIGSEGV, as the program's own number and as a shell counts it. Any
+# other exit but 0 is an error of the user's code, which ends the job at once.
+TRANSIENT = (6, 11, 128 + 6, 128 + 11)
+WORKER_RESTARTS = 5  # of one replica
+JOB_RETRIES = 3
 
 
 @dataclass
@@ -62,7 +51,9 @@ class Going:
     cancelled: bool = False
     timeout: float = WEEK
     started: float = 0.0
-    restarts: int = 0
+    preempted: int = 0
+    retries: int = 0
+    restarts: Counter[str] = field(default_factory=Counter)  # by replica
 
 
 class Jobs:
@@ -85,7 +76,7 @@ class Jobs:
         check_parent(request.parent)
         checks.check_display(request.custom_job.display_name)
         checks.check_labels(request.custom_job.labels)
-        _check_pools(request.custom_job.job_spec)
+        pools.check_pools(request.custom_job.job_spec)
         job = CustomJob()
         job.CopyFrom(request.custom_job)
         checks.drop_outputs(job)
@@ -149,6 +140,8 @@ class Jobs:
                     job = self._world.rows(COLLECTION)[going.name]
                     try:
                         self._step(going, job)
+                    except Problem as problem:
+                        self._finish(going, job, STATE.JOB_STATE_FAILED, problem)
                     except (CloudmlError, OSError) as error:  # of this machine: the other jobs go on
                         going.containers = {}
                         self._finish(
@@ -171,23 +164,23 @@ class Jobs:
         if self._faults.take("CreateCustomJob", job.display_name, Trouble.CAPACITY):
             self._finish(going, job, STATE.JOB_STATE_FAILED, Problem("RESOURCE_EXHAUSTED", STOCKOUT))
             return
-        going.started = self._lifecycle.clock()
-        try:
-            for replica in replicas(job):
-                going.containers[replica.name] = self._runs.start(*self._container(going, job, replica), mounted=True)
-        except Problem as problem:
-            self._finish(going, job, STATE.JOB_STATE_FAILED, problem)
-            return
+        first = not going.started
+        going.started = going.started or self._lifecycle.clock()
+        for replica in pools.replicas(job):
+            self._start(going, job, replica)
         job.state = STATE.JOB_STATE_RUNNING
-        stamp(job, "start_time", "update_time")
+        stamp(job, "update_time", *(["start_time"] if first else []))
 
-    def _container(self, going: Going, job: Any, replica: Replica) -> tuple[Container, Source]:
-        program = _program(replica.pool)
+    def _start(self, going: Going, job: Any, replica: pools.Replica) -> None:
+        going.containers[replica.name] = self._runs.start(*self._container(going, job, replica), mounted=True)
+
+    def _container(self, going: Going, job: Any, replica: pools.Replica) -> tuple[Container, Source]:
+        program = pools.program(replica.pool)
         number, project = job.name.rpartition("/")[2], job.name.split("/")[1]
         env = {
             "CLOUD_ML_JOB_ID": number,
-            "CLUSTER_SPEC": json.dumps(cluster(job, replica)),
-            **_directories(job.job_spec.base_output_directory.output_uri_prefix),
+            "CLUSTER_SPEC": json.dumps(pools.cluster(job, replica)),
+            **pools.directories(job.job_spec.base_output_directory.output_uri_prefix),
             **environment(program.env),
         }
         container = Container(
@@ -196,15 +189,15 @@ class Jobs:
             command=program.command,
             arguments=program.arguments,
             env=env,
-            timeout=going.timeout,
+            timeout=max(1.0, going.timeout - (self._lifecycle.clock() - going.started)),
             grace=GRACE,
             host_name=replica.host(number),
-            peers=tuple(each.host(number) for each in replicas(job) if each.name != replica.name),
+            peers=tuple(each.host(number) for each in pools.replicas(job) if each.name != replica.name),
         )
         return container, Source(project, "ml_job", {"job_id": number, "task_name": replica.name})
 
     def _watch(self, going: Going, job: Any) -> None:
-        """The first replica's end is the job's; another's failure is too."""
+        """The first replica's end is the job's; another's failure is too, unless it may pass."""
         spot = job.job_spec.scheduling.strategy == SPOT
         if spot and self._faults.take("CreateCustomJob", job.display_name, Trouble.PREEMPT):
             self._taken_away(going, job)
@@ -213,25 +206,51 @@ class Jobs:
             ran = self._runs.look(id)
             if ran.running:
                 continue
-            if ran.exit_code == 0 and name == f"{POOL}0-0":
+            if ran.exit_code != 0:
+                self._failed(going, job, name, ran)
+                return
+            if name == pools.PRIMARY:
                 self._finish(going, job, STATE.JOB_STATE_SUCCEEDED, None)
                 return
-            if ran.exit_code != 0:
-                self._finish(going, job, STATE.JOB_STATE_FAILED, self._exit(going, name, ran))
-                return
+
+    def _failed(self, going: Going, job: Any, name: str, ran: Ran) -> None:
+        """What may pass is tried again as documented: that replica five times, then the whole job three times.
+
+        ``restart_job_on_worker_restart`` leaves out the first; ``disable_retries`` both (assumed of a replica's).
+        """
+        scheduling = job.job_spec.scheduling
+        if ran.exit_code not in TRANSIENT or scheduling.disable_retries or self._late(going):
+            self._finish(going, job, STATE.JOB_STATE_FAILED, self._exit(going, name, ran))
+        elif going.restarts[name] < WORKER_RESTARTS and not scheduling.restart_job_on_worker_restart:
+            self._runs.remove(going.containers[name])
+            going.restarts[name] += 1
+            self._start(going, job, next(each for each in pools.replicas(job) if each.name == name))
+        elif going.retries < JOB_RETRIES:
+            going.retries += 1
+            going.restarts.clear()
+            self._again(going, job)
+        else:
+            self._finish(going, job, STATE.JOB_STATE_FAILED, self._exit(going, name, ran))
 
     def _taken_away(self, going: Going, job: Any) -> None:
         """A spot job is started again, six times at most (facts, containers.md §1.8)."""
-        if going.restarts == RESTARTS:
+        if going.preempted == PREEMPTED:
             self._finish(going, job, STATE.JOB_STATE_FAILED, Problem("RESOURCE_EXHAUSTED", STOCKOUT))
             return
+        going.preempted += 1
+        self._again(going, job)
+
+    def _again(self, going: Going, job: Any) -> None:
+        """All replicas from their beginning; what the job shows meanwhile is assumed."""
         self._let_go(going)
-        going.restarts += 1
         job.state = STATE.JOB_STATE_PENDING
+
+    def _late(self, going: Going) -> bool:
+        return self._lifecycle.clock() - going.started >= going.timeout
 
     def _exit(self, going: Going, replica: str, ran: Ran) -> Problem:
         """In the service's words (facts, containers.md §1.4); a container that runs too long is ended from outside."""
-        if self._lifecycle.clock() - going.started >= going.timeout:
+        if self._late(going):
             text = f"The job was cancelled: it ran longer than its timeout of {going.timeout:g}s."
             return Problem("DEADLINE_EXCEEDED", text)
         text = f"The replica {replica} exited with a non-zero status of {ran.exit_code}."
@@ -259,85 +278,3 @@ class Jobs:
         for id in going.containers.values():
             self._runs.remove(id)
         going.containers = {}
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One machine of a pool."""
-
-    name: str
-    pool: Any
-    task: str
-    index: int
-
-    def host(self, number: str) -> str:
-        return f"cmle-training-{self.name}-{number[:10]}"
-
-
-def replicas(job: Any) -> list[Replica]:
-    """All machines, the primary one first."""
-    return [
-        Replica(f"{POOL}{number}-{index}", pool, f"{POOL}{number}", index)
-        for number, pool in enumerate(job.job_spec.worker_pool_specs)
-        for index in range(pool.replica_count)
-    ]
-
-
-def cluster(job: Any, replica: Replica) -> Mapping[str, Any]:
-    """``CLUSTER_SPEC`` as documented: who there is, and who this is."""
-    number = job.name.rpartition("/")[2]
-    hosts: dict[str, list[str]] = {}
-    for each in replicas(job):
-        hosts.setdefault(each.task, []).append(f"{each.host(number)}:2222")
-    return {
-        "cluster": hosts,
-        "environment": "cloud",
-        "task": {"type": replica.task, "index": replica.index},
-        "job": json.dumps({"display_name": job.display_name}),
-    }
-
-
-@dataclass(frozen=True)
-class Program:
-    """What a replica runs, whichever way its pool says it."""
-
-    image: str
-    command: tuple[str, ...]
-    arguments: tuple[str, ...]
-    env: Any
-
-
-def _program(pool: Any) -> Program:
-    """A Python package is unpacked and run as a module; nothing that it requires is installed."""
-    if pool.WhichOneof("task") == "container_spec":
-        spec = pool.container_spec
-        return Program(spec.image_uri, tuple(spec.command), tuple(spec.args), spec.env)
-    spec = pool.python_package_spec
-    places = [uri.replace("gs://", "/gcs/", 1) for uri in spec.package_uris]
-    command = ("python3", "-c", UNPACK, json.dumps(places), spec.python_module)
-    return Program(spec.executor_image_uri, command, tuple(spec.args), spec.env)
-
-
-def _directories(base: str) -> dict[str, str]:
-    """The ``AIP_*`` folders exist only below a base output directory."""
-    if not base:
-        return {}
-    root = base.rstrip("/")
-    folders = {"AIP_MODEL_DIR": "model", "AIP_CHECKPOINT_DIR": "checkpoints", "AIP_TENSORBOARD_LOG_DIR": "logs"}
-    return {name: f"{root}/{folder}/" for name, folder in folders.items()}
-
-
-def _check_pools(spec: Any) -> None:
-    for index, pool in enumerate(spec.worker_pool_specs):
-        place = f"job_spec.worker_pool_specs[{index}]"
-        if index == 0 and pool.replica_count != 1:
-            raise wrong_fields((f"{place}.replica_count", "The first worker pool must have exactly one replica."))
-        if pool.WhichOneof("task") is None:
-            raise wrong_fields((place, "Either container_spec or python_package_spec is needed."))
-        package = pool.python_package_spec
-        if pool.WhichOneof("task") == "python_package_spec" and not 0 < len(package.package_uris) <= PACKAGES:
-            raise wrong_fields((f"{place}.python_package_spec.package_uris", f"1 to {PACKAGES} packages are needed."))
-        check_machine(pool.machine_spec, f"{place}.machine_spec")
-        for each in (*pool.container_spec.env, *package.env):
-            if each.name.startswith("AIP_"):
-                raise invalid(f"The environment variable {each.name} is reserved.")
