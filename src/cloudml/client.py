@@ -247,9 +247,10 @@ class Monitors:
     session: Session
 
     def get(self, endpoint: str) -> MonitorHandle:
-        """What is watched on an endpoint. NotFound if nothing is."""
+        """What is watched on an endpoint. NotFound if nothing is, or there is no such endpoint."""
         monitor = MonitorHandle(self.session, endpoint)
         if monitor.spec is None:
+            Endpoints(self.session).get(endpoint)
             raise NotFound(
                 f"endpoint {endpoint} has no monitor", hint="set one with endpoint.monitor(drift={'psi': 0.2})"
             )

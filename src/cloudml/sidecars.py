@@ -128,13 +128,27 @@ def signature(baseline: Baseline | None, rows: Sequence[Any] | None) -> list[dic
     return [{"name": name, "dtype": _TYPES.get(type(cell), "float")} for name, cell in cells]
 
 
+def _columns(family: str, path: str) -> list[str]:
+    """A baseline's columns. ConfigError if the file has no line of names, or no row below it."""
+    where, hint = f"model {family}: the baseline {path}", "a CSV file whose first line names the columns"
+    try:
+        with open(path, newline="") as file:
+            table = csv.reader(file)
+            columns, first = next(table, []), next(table, None)
+    except (ValueError, csv.Error) as error:
+        raise ConfigError(f"{where} is not text: {error}", hint=hint) from error
+    if not columns or first is None:
+        missing = "no rows below its line of names" if columns else "nothing in it"
+        raise ConfigError(f"{where} has {missing}", hint=hint)
+    return columns
+
+
 def check_files(family: str, spec: Model) -> None:
-    """ConfigError if the baseline's file lacks the columns that are named, or the sample has other features."""
+    """ConfigError if the baseline's file is no table, lacks the columns that are named, or the sample has others."""
     baseline = spec.baseline
     if baseline is None or not Path(baseline.data).is_file():
         return
-    with open(baseline.data, newline="") as file:
-        columns = next(csv.reader(file), [])
+    columns = _columns(family, baseline.data)
     for name in (*((baseline.target,) if baseline.target else ()), *baseline.categorical):
         if name not in columns:
             close = difflib.get_close_matches(name, columns, n=1)

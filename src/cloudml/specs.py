@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from cloudml.errors import ConfigError
 
@@ -279,28 +280,45 @@ class Endpoint(Serving):
         return self
 
 
-def _said(name: str, loc: tuple[int | str, ...], message: str) -> str:
+def _said(name: str, wrong: ErrorDetails) -> str:
     """What is wrong, and where, without pydantic's own words."""
-    place = ".".join([name, *(str(each) for each in loc if each != "[key]")])
-    return f"{place}: {message.removeprefix('Value error, ')}"
+    place = ".".join([name, *(str(each) for each in wrong["loc"] if each != "[key]")])
+    if wrong["type"] == "string_pattern_mismatch":
+        return f"{place}: {wrong['input']!r} is not a valid value"
+    return f"{place}: {WORDS.get(wrong['type'], wrong['msg']).removeprefix('Value error, ')}"
 
 
 Made = TypeVar("Made", bound=BaseModel)
 
 
 WORDS = {"extra_forbidden": "there is no such field"}  # where pydantic's own words are about pydantic
+_DURATION = "seconds, or a text such as 90s, 30m, 2h or 1d"
+_SIZE = "bytes, or a text such as 512Mi or 4Gi"
+FORMS = {  # what the values of these fields look like
+    "gates": "a metric, a comparison and a number: 'auc >= 0.90'",
+    "alias": "2 to 40 small letters, digits and hyphens: 'champion'",
+    "memory": _SIZE,
+    "disk": _SIZE,
+    "shm": _SIZE,
+    "timeout": _DURATION,
+    "wait_timeout": _DURATION,
+    "window": _DURATION,
+}
 
 
-def make(cls: type[Made], name: str, fields: Mapping[str, Any]) -> Made:
+def make(cls: type[Made], name: str, given: Mapping[str, Any]) -> Made:
     """A spec from fields; a ConfigError that names each wrong one, with a near miss where there is one."""
     try:
-        return cls.model_validate(fields)
+        return cls.model_validate(given)
     except ValidationError as error:
-        problems = [_said(name, each["loc"], WORDS.get(each["type"], each["msg"])) for each in error.errors()]
+        wrong = error.errors()
+        problems = [_said(name, each) for each in wrong]
         known = [field.alias or key for key, field in cls.model_fields.items()]
-        unknown = [str(each["loc"][-1]) for each in error.errors() if each["type"] == "extra_forbidden"]
+        unknown = [str(each["loc"][-1]) for each in wrong if each["type"] == "extra_forbidden"]
         close = [match for key in unknown for match in difflib.get_close_matches(key, known, n=1)]
-        hint = f"did you mean {', '.join(map(repr, close))}?" if close else None
+        fields = [str(each["loc"][-1]) for each in wrong if each["type"] == "string_pattern_mismatch"]
+        forms = dict.fromkeys(FORMS[field] for field in fields if field in FORMS)
+        hint = f"did you mean {', '.join(map(repr, close))}?" if close else "; ".join(forms) or None
         raise ConfigError("; ".join(problems), hint=hint) from error
 
 

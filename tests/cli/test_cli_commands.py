@@ -274,7 +274,7 @@ def test_drift_is_reported_and_fails_only_when_asked(one_shell: Shell) -> None:
     assert one_shell.json("monitors", "run", "fraud-api", "--since", "2026-11-22T20:00:00Z")["samples"] == 0
     assert one_shell.json("monitors", "run", "fraud-api", "--since", "0")["samples"] == 40
     assert one_shell("monitors", "run", "fraud-api", "--since", "soon").exit_code == 2
-    one_shell.ok("monitors", "delete", "fraud-api")
+    one_shell.ok("monitors", "delete", "fraud-api", "-y")
     assert one_shell("monitors", "run", "fraud-api").exit_code == 5
 
 

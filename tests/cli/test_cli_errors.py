@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 from cli_shell import Shell
 
+from cloudml.errors import ConfigError, NotFound
 from cloudml.testing.world import Fault
 
 TYPES = [
@@ -133,3 +134,35 @@ def test_a_question_needs_a_terminal(one_shell: Shell) -> None:
     assert "-y is needed" in asked.stderr
     assert "endpoint fraud-api\n  - " in asked.stderr, "what would go is shown"
     assert one_shell.ok("endpoints", "list", "-o", "name") == "fraud-api\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "has nothing in it"),
+        (b"x,y\n", "has no rows below its line of names"),
+        (b"x,z\n1,2\n", "has no column 'y'"),
+        (b"\xff\xfe\x00", "is not text"),
+    ],
+)
+def test_a_file_is_valid_only_with_a_baseline_that_can_be_one(one_shell: Shell, data: bytes, says: str) -> None:
+    (one_shell.folder / "data.csv").write_bytes(data)
+    done = one_shell("validate")
+    assert done.exit_code == ConfigError.exit_code
+    assert f"model fraud: the baseline {one_shell.folder / 'data.csv'} {says}" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("monitors", "run", "nope"), "there is no endpoint nope in stack shop-dev"),
+        (("predict", "fraud-api", "-d", "[[NaN]]"), "NaN is none of its numbers"),
+        (("models", "alias", "fraud", "Not One", "--version", "1"), "alias: 'Not One' is not a valid value"),
+        (("deploy", "fraud-api", "fraud", "--traffic", "a=1,b=2"), "--traffic blue=90 --traffic green=10"),
+    ],
+)
+def test_what_is_written_wrongly_is_said_in_words(one_shell: Shell, arguments: tuple[str, ...], says: str) -> None:
+    one_shell.ok("apply")
+    done = one_shell(*arguments)
+    assert done.exit_code in (2, ConfigError.exit_code, NotFound.exit_code)
+    assert says in done.output

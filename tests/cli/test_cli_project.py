@@ -59,6 +59,16 @@ def test_init_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "new").exists()
 
 
+def test_init_says_which_name_it_took_where_the_folder_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ab").mkdir()
+    monkeypatch.chdir(tmp_path / "ab")
+    done = CliRunner().invoke(main, ["init"])
+    assert "the project is 'my-project': no name could be made of the folder's" in done.stdout
+    assert load(Path("cloudml.yaml"), environ={}).name == "my-project"
+
+
 # -- status ----------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +210,7 @@ def test_a_monitor_keeps_its_runs(shell: Shell) -> None:
     assert (shell.folder / "again.html").read_text("utf-8") == (shell.folder / "page.html").read_text("utf-8")
     assert shell.ok("monitors", "get", "fraud-api").startswith("TOO FEW SAMPLES")
     assert shell.ok("monitors", "list", "-o", "name") == "fraud-api\n", "a run is no monitor"
-    shell.ok("monitors", "delete", "fraud-api")
+    shell.ok("monitors", "delete", "fraud-api", "-y")
     shell.ok("apply", "-q")
     assert shell.json("monitors", "history", "fraud-api")["runs"] == [], "runs go with their monitor"
 

@@ -41,6 +41,13 @@ def test_the_module_is_the_command() -> None:
     assert python("-m", "cloudml", "plan", "--help").stdout.startswith("Usage: cloudml plan [OPTIONS]\n")
 
 
+def test_an_interrupt_while_the_command_line_is_loaded_ends_without_a_traceback() -> None:
+    interrupted = "import sys; sys.modules['cloudml.cli'] = type('M', (), {'__getattr__': property(stop)})()"
+    line = f"def stop(self): raise KeyboardInterrupt\n{interrupted}\nfrom cloudml.__main__ import run; run()"
+    done = python("-c", line)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

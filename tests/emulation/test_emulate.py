@@ -131,15 +131,17 @@ curl -sS https://api.tiny.example/from-the-shell >&2
 {cloudml} reset
 {cloudml} tiny --background && exit 1 || echo "again: $?"
 eval "$({cloudml} stop)"
-echo "after: $HTTPS_PROXY $AWS_CA_BUNDLE"
+echo "after: $HTTPS_PROXY $AWS_CA_BUNDLE, $AWS_PROFILE, $(set | grep ^_cloudml)"
 """
-    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=120)
+    had = env | {"AWS_PROFILE": "my 'own'", "AWS_CA_BUNDLE": "/its own.pem"}
+    had.pop("HTTPS_PROXY", None)
+    done = subprocess.run(["bash", "-c", script], env=had, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert '"path": "/from-the-shell"' in done.stderr
     assert '"trouble": "throttle"' in done.stdout
     assert '"/from-the-shell"' in done.stdout
     assert "empty: tiny" in done.stdout
-    assert done.stdout.endswith("again: 5\nafter:  \n")
+    assert done.stdout.endswith("again: 5\nafter:  /its own.pem, my 'own', \n")
     assert not (Path(env["HOME"]) / ".local/state/cloudml/emulation").exists()
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 COMMAND = "cloudml.emulate.command"  # what follows ``--``, in the meta of a context
 TO_END = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 LAST_WORDS = 2000  # characters
+KEPT = "_cloudml_before"  # a function of the shell that was led here, and variables with what it had before
 
 
 class Emulate(click.Group):
@@ -163,7 +164,17 @@ def _exports(running: Running) -> list[str]:
     told = running.environment
     foreign = sorted(os.environ.keys() - variables.clean(os.environ).keys() - told.keys())
     unset = [f"unset {' '.join(map(shlex.quote, foreign))}"] if foreign else []
-    return [*unset, *(f"export {name}={shlex.quote(value)}" for name, value in sorted(told.items()))]
+    told_lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(told.items())]
+    return [*_kept(sorted({*foreign, *(os.environ.keys() & told.keys())})), *unset, *told_lines]
+
+
+def _kept(names: Sequence[str]) -> list[str]:
+    """Lines that keep what the shell has in these variables, for ``stop``: in the shell itself, so nothing is shown."""
+    if not names:
+        return []
+    keep = [f'{KEPT}_{name}="${name}"' for name in names]
+    back = [f'export {name}="${KEPT}_{name}"; unset {KEPT}_{name};' for name in names]
+    return [*keep, f"{KEPT}() {{ {' '.join(back)} unset -f {KEPT}; }}"]
 
 
 def _in_background(context: click.Context, providers: Sequence[str]) -> None:
@@ -219,7 +230,7 @@ def _client() -> Client:
 @emulate.command()
 @options.command
 def stop(run: Run) -> None:
-    """End the emulation in the background; prints what a shell is to forget: eval "$(cloudml emulate stop)"."""
+    """End the emulation in the background; eval "$(cloudml emulate stop)" also gives the shell back what it had."""
     from cloudml.emulation import admin
     from cloudml.emulation.network import variables
 
@@ -230,6 +241,7 @@ def stop(run: Run) -> None:
         fcntl.flock(alive, fcntl.LOCK_SH)  # until it has ended
     shutil.rmtree(folder, ignore_errors=True)
     click.echo(f"unset {' '.join(map(shlex.quote, names or variables.AUTHORITY))}")
+    click.echo(f"if command -v {KEPT} >/dev/null; then {KEPT}; fi")
 
 
 @emulate.command()

@@ -105,8 +105,11 @@ def _show(run: Run, made: MonitorRun, html: Path | None) -> None:
 
 @monitors.command()
 @click.argument("endpoint", shell_complete=endpoint_names)
+@options.yes
 @options.command
-def delete(run: Run, endpoint: str) -> None:
+def delete(run: Run, endpoint: str, yes: bool) -> None:
     """Watch ENDPOINT no longer; the endpoint stays."""
-    run.client().monitors.get(endpoint).delete()
-    run.out.item(endpoint, {"removed": [{"kind": "monitor", "name": endpoint}]}, f"removed monitor {endpoint}")
+    monitor = run.client().monitors.get(endpoint)
+    if yes or run.agree(f"Watch {endpoint} no longer? Its reports go too."):
+        monitor.delete()
+        run.out.item(endpoint, {"removed": [{"kind": "monitor", "name": endpoint}]}, f"removed monitor {endpoint}")

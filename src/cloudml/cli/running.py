@@ -127,10 +127,14 @@ def _with_model(deployments: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def _shares(traffic: tuple[str, ...]) -> dict[str, int]:
-    try:
-        return {name: int(share) for name, share in pairs(traffic, "--traffic").items()}
-    except ValueError as error:
-        raise click.UsageError(f"--traffic takes whole per cents: {error}") from error
+    shares = pairs(traffic, "--traffic")
+    for name, share in shares.items():
+        if not share.isdecimal():
+            raise click.UsageError(
+                f"--traffic {name}={share}: a share is a whole per cent, and each deployment has an option of its own: "
+                "--traffic blue=90 --traffic green=10"
+            )
+    return {name: int(share) for name, share in shares.items()}
 
 
 @click.command()

@@ -20,7 +20,11 @@ everything = click.option("--all", "everything", is_flag=True, help="Also jobs, 
 @options.command
 def validate(run: Run) -> None:
     """Check the file for one environment: every error with its place."""
+    from cloudml import sidecars
+
     project = run.project
+    for name, model in project.models.items():
+        sidecars.check_files(name, model)
     found = {"jobs": project.jobs, "models": project.models, "endpoints": project.endpoints}
     document = {
         "valid": True,

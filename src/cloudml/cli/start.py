@@ -14,6 +14,7 @@ from cloudml.errors import ConfigError
 
 FILES = {"cloudml.yaml": "cloudml.yaml", "src/train.py": "train.txt", "data/train.csv": "train.csv"}
 LONGEST = 32
+UNNAMED = "my-project"  # as it stands in the templates
 
 
 @click.command()
@@ -28,7 +29,7 @@ def init(run: Run, folder: Path, project: str | None) -> None:
             f"{folder / taken[0]} is there already",
             hint="nothing is overwritten: 'cloudml init DIR' names a new folder",
         )
-    name = project or _name(folder)
+    name = project or _name(folder) or UNNAMED
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or not 3 <= len(name) <= LONGEST:
         raise ConfigError(
             f"{name!r} cannot be a project's name", hint="3 to 32 small letters, digits and single hyphens: 'fraud-api'"
@@ -37,15 +38,17 @@ def init(run: Run, folder: Path, project: str | None) -> None:
     for place, template in FILES.items():
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = templates.joinpath(template).read_text("utf-8").replace("my-project", name)
+        text = templates.joinpath(template).read_text("utf-8").replace(UNNAMED, name)
         with open(target, "x", encoding="utf-8") as file:
             file.write(text)
+    why = "" if project or _name(folder) else f"\nthe project is {name!r}: no name could be made of the folder's"
     into = "" if folder == Path(".") else f"cd {folder} && "
-    said = f"wrote {', '.join(str(folder / place) for place in FILES)}\nnext: {into}cloudml plan, then cloudml apply"
-    run.out.item(name, {"project": name, "files": [str(folder / place) for place in FILES]}, said)
+    written = [str(folder / place) for place in FILES]
+    said = f"wrote {', '.join(written)}\nnext: {into}cloudml plan, then cloudml apply{why}"
+    run.out.item(name, {"project": name, "files": written}, said)
 
 
-def _name(folder: Path) -> str:
-    """The folder's name as a project's; ``my-project`` where nothing is left of it."""
+def _name(folder: Path) -> str | None:
+    """The folder's name as a project's; None where too little is left of it."""
     letters = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).lstrip("-0123456789")[:LONGEST].strip("-")
-    return letters if len(letters) >= 3 else "my-project"
+    return letters if len(letters) >= 3 else None

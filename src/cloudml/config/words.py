@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from cloudml.config.nodes import Node, Position
 from cloudml.config.problems import Problems, did_you_mean
+from cloudml.specs import FORMS
 
 KEY = "[key]"  # pydantic's mark that a map's key is meant, not its value
 EXPECTED = {
@@ -39,9 +40,7 @@ LIMITS = {
     "string_too_long": "must have at most {max_length} characters",
 }
 _NAME = "small letters, digits and single hyphens, beginning with a letter: 'fraud-api'"
-_DURATION = "seconds, or a text such as 90s, 30m, 2h or 1d"
-_SIZE = "bytes, or a text such as 512Mi or 4Gi"
-# What the keys of these maps look like, and what the values of these fields do.
+# What the keys of these maps look like; specs.FORMS says what values do.
 KEYS = {
     "jobs": _NAME,
     "models": _NAME,
@@ -51,17 +50,7 @@ KEYS = {
     "params": "letters, digits and underscores, beginning with a letter: 'learning_rate'",
     "env": "letters, digits and underscores, not beginning with a digit: 'LOG_LEVEL'",
 }
-VALUES = {
-    "project": _NAME,
-    "gates": "a metric, a comparison and a number: 'auc >= 0.90'",
-    "alias": "2 to 40 small letters, digits and hyphens: 'champion'",
-    "memory": _SIZE,
-    "disk": _SIZE,
-    "shm": _SIZE,
-    "timeout": _DURATION,
-    "wait_timeout": _DURATION,
-    "window": _DURATION,
-}
+VALUES = FORMS | {"project": _NAME}
 
 
 def report(
