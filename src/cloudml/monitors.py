@@ -97,7 +97,7 @@ class MonitorHandle:
         want = self.session.spec_of(state, Endpoint)
         model = _most_asked(want)
         span = window or Window(start=time.time() - spec.window if spec.window else None)
-        made = self._run(model, self._compared(state, _of_its_own(span, state), model, spec, want.redact))
+        made = self._run(model, self._compared(state, _of_its_own(span, state), model, spec, want))
         if keep:
             self._keep(made)
         return made
@@ -130,13 +130,15 @@ class MonitorHandle:
             raise NotFound(f"there is no {key} in stack {key.stack}")
         return state
 
-    def _compared(
-        self, state: State, window: Window, model: str, spec: Monitor, redacted: tuple[str, ...]
-    ) -> Comparison:
+    def _compared(self, state: State, window: Window, model: str, spec: Monitor, want: Endpoint) -> Comparison:
         from cloudml.monitoring.run import compare
 
-        captured = self._counted(self.session.provider.telemetry.captured(state, window))
-        return compare(self._baseline(model), captured, spec.drift, spec.min_samples, redacted=redacted)
+        copied = {name for name in want.mirror if not want.traffic.get(name)}  # what it answers reaches nobody
+        captured = (
+            each for each in self.session.provider.telemetry.captured(state, window) if each.deployment not in copied
+        )
+        baseline = self._baseline(model)
+        return compare(baseline, self._counted(captured), spec.drift, spec.min_samples, redacted=want.redact)
 
     def _counted(self, captured: Iterator[Captured]) -> Iterator[Captured]:
         """The same requests; tells how many there were."""

@@ -29,7 +29,7 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS_SCALE_TO_ZERO: No("an instance-based endpoint has one instance at least; set scale.min to 1"),
     C.ENDPOINTS_SPOT: No("SageMaker serves from on-demand instances only; leave 'spot' out, or use vertex"),
     C.ENDPOINTS_TRAFFIC: Yes(),
-    C.ENDPOINTS_MIRROR: No("shadow variants are not rendered yet; leave 'mirror' out", planned=True),
+    C.ENDPOINTS_MIRROR: Yes("shadow variants on the emulated cloud: one deployment that is mirrored, to one other"),
     C.ENDPOINTS_CAPTURE: Yes(),
     C.ENDPOINTS_REDACT: No("SageMaker's own capture keeps whole requests; leave 'redact' out, or capture nothing"),
     C.ENDPOINTS_TIMEOUT: No("SageMaker ends every request after 60 s; use 60, or provider 'vertex' or 'azureml'"),

@@ -15,7 +15,7 @@ from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.instances import suffix
 from cloudml_sagemaker.serving import config_name, gone, present
 from cloudml_sagemaker.tags import HASH, ID, KIND, STACK, Tags, pages
-from cloudml_sagemaker.traffic import percent, weights_of
+from cloudml_sagemaker.traffic import mirror_of, percent, weights_of
 
 Listed = tuple[str, str, datetime]
 PHASES = {
@@ -107,13 +107,14 @@ class SageMakerEndpoints:
         phase, current = PHASES.get(found["EndpointStatus"], Phase.UNKNOWN), found["EndpointConfigName"]
         config = next((part for part in parts if part.kind == "config" and part.name == current), None)
         models, running = config.facts["models"] if config else {}, found.get("ProductionVariants", ())
+        shadows = found.get("ShadowProductionVariants", ())
         specs_of = {part.name: part.spec for part in parts if part.kind == "model"}
         weights = weights_of(running)
         failure = self._failure(key, found, phase, parts, want)
         failed = failure if phase.failed else None
         deployments = [
             Part("deployment", name, f"{key.name}/{name}", phase, specs_of.get(models.get(name, "")), failed)
-            for name in weights or models
+            for name in ({**weights, **weights_of(shadows)} if weights else models)
         ]
         return State(
             key=key,
@@ -129,7 +130,8 @@ class SageMakerEndpoints:
                 "traffic": percent(weights),
                 "config": current,
                 "weights": weights,
-                "counts": {each["VariantName"]: each.get("DesiredInstanceCount") for each in running},
+                "mirror": mirror_of(shadows, weights),
+                "counts": {each["VariantName"]: each.get("DesiredInstanceCount") for each in (*running, *shadows)},
                 "capture": config.facts["capture"] if config else 0.0,
             },
             created=found["CreationTime"].timestamp(),
@@ -187,7 +189,8 @@ class SageMakerEndpoints:
         config = self._known[name, created]
         capture = config.get("DataCaptureConfig", {})
         share = capture.get("InitialSamplingPercentage", 0) / 100 if capture.get("EnableCapture") else 0.0
-        models = {each["VariantName"]: each["ModelName"] for each in config["ProductionVariants"]}
+        variants = (*config["ProductionVariants"], *config.get("ShadowProductionVariants", ()))
+        models = {each["VariantName"]: each["ModelName"] for each in variants}
         return {"owner": labels.get(STACK), "models": models, "capture": share}
 
     def _models(self, endpoint: str) -> Iterator[Part]:

@@ -21,14 +21,11 @@ MODEL = "/opt/ml/model"
 SIDECARS = "/opt/ml/additional-model-data-sources"
 TIMEOUT = 60
 CAPTURED = {"JsonContentTypes": ["application/json", "application/jsonlines"], "CsvContentTypes": ["text/csv"]}
-RETAINED: Mapping[str, Any] = {
-    "RetainAllVariantProperties": True,
-    "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DataCaptureConfig"}],
-}
 
 
 def config_name(endpoint: str, want: specs.Endpoint) -> str:
-    return f"{endpoint}-{specs.spec_hash(want)}"
+    """By what runs; and by the shadow, for which a configuration has a list of its own."""
+    return "-".join((endpoint, specs.spec_hash(want), *traffic.mirrored(want)))
 
 
 def model_names(endpoint: str, want: specs.Endpoint) -> dict[str, str]:
@@ -41,6 +38,7 @@ def present(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None
     endpoint, where = goal.key.name, str(goal.key)
     if want.timeout != TIMEOUT:
         raise Unsupported(f"{where}: SageMaker ends requests after {TIMEOUT} s, always", hint="leave 'timeout' out")
+    traffic.check_mirror(want, where)
     for name, scale in _scales(want).items():
         if scale.min != scale.max:
             said = f"{where}, deployment {name}: automatic scaling is not rendered yet"
@@ -123,15 +121,22 @@ def _data(uri: Any) -> dict[str, Any]:
 def _create_config(
     goal: Goal[specs.Endpoint], want: specs.Endpoint, config: str, models: Mapping[str, str], account: Account
 ) -> Call:
-    """Without weights: they move by themselves, and what a configuration says of them replaces the fleet."""
-    where = str(goal.key)
+    """Without weights: they move by themselves, and what a configuration says of them replaces the fleet.
+
+    But a shadow's first weight, beside the 1.0 that the one production variant then has, is its share.
+    """
+    where, shadows = str(goal.key), traffic.mirrored(want)
+    variants = {
+        name: _variant(name, models[name], each, _options(want, each), where) for name, each in want.deployments.items()
+    }
     document: dict[str, Any] = {
         "EndpointConfigName": config,
-        "ProductionVariants": [
-            _variant(name, models[name], each, _options(want, each), where) for name, each in want.deployments.items()
-        ],
+        "ProductionVariants": [each for name, each in variants.items() if name not in shadows],
         "Tags": tags({**want.labels, **base(goal.labels), HASH: specs.spec_hash(want)}, where),
     }
+    if shadows:
+        weights = {name: {"InitialVariantWeight": share / 100} for name, share in shadows.items()}
+        document["ShadowProductionVariants"] = [variants[name] | weight for name, weight in weights.items()]
     if want.capture:
         document["DataCaptureConfig"] = {
             "EnableCapture": True,
@@ -177,16 +182,21 @@ def _switched(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | No
         yield Call("CreateEndpoint", endpoint, document, "there is no such endpoint")
     elif have and lacks(have.labels, labels):
         yield add_tags(have.native["EndpointArn"], endpoint, labels, "its owner or its labels differ")
-    weights = traffic.updated(facts.get("weights", {}), want.deployments)
+    weights, mirror = facts.get("weights", {}), facts.get("mirror", {})
     counts = {each: facts.get("counts", {}).get(each) or scale.min for each, scale in _scales(want).items()}
+    answering, shadows = (
+        [each for each in want.deployments if each not in traffic.mirrored(want)],
+        traffic.mirrored(want),
+    )
     if facts and facts["config"] != config:
-        if set(want.deployments) - set(facts["weights"]) and traffic.small(facts["weights"]):
-            now = traffic.ours(facts["traffic"])
-            yield _weights(endpoint, now, {}, "a new deployment must not get a large share at first")
-            weights = traffic.updated(now, want.deployments)
-        document = {**name, "EndpointConfigName": config, **RETAINED}
+        if not shadows and set(answering) - set(weights) and traffic.small(weights):
+            weights = traffic.ours(facts["traffic"])
+            yield _weights(endpoint, weights, {}, "a new deployment must not get a large share at first")
+        document = {**name, "EndpointConfigName": config, **traffic.retained(shadows)}
         yield Call("UpdateEndpoint", endpoint, document, f"it runs {facts['config']}", Effect.UPDATE)
-    yield from _settled(endpoint, want, weights, counts)
+    if not facts or facts["config"] != config:  # as the call above leaves them
+        weights, mirror = traffic.updated({} if shadows else weights, answering), shadows
+    yield from _settled(endpoint, want, weights, mirror, counts)
     reached = {key: value for key, value in goal.labels.items() if key in (HASH, PREVIOUS)}
     if not facts or (have and lacks(have.labels, reached)):
         arn = have.native["EndpointArn"] if have and facts else Later("arn")
@@ -198,16 +208,24 @@ def _scales(want: specs.Endpoint) -> dict[str, specs.Scale]:
 
 
 def _settled(
-    endpoint: str, want: specs.Endpoint, weights: Mapping[str, float], counts: Mapping[str, int]
+    endpoint: str,
+    want: specs.Endpoint,
+    weights: Mapping[str, float],
+    mirror: Mapping[str, int],
+    counts: Mapping[str, int],
 ) -> Iterator[Call]:
-    """Weights where the traffic differs, and counts where they are fixed and differ."""
-    shares = {name: want.traffic.get(name, 0) for name in want.deployments}
-    moved = traffic.percent(weights) != shares
+    """Weights where the traffic or what is mirrored differs, and counts where they are fixed and differ."""
+    shadows = traffic.mirrored(want)
+    shares = {name: want.traffic.get(name, 0) for name in want.deployments if name not in shadows}
+    moved = traffic.ours(shares) if traffic.percent(weights) != shares else {}
+    if mirror != shadows:
+        whole = sum((moved or weights).values())  # of the one variant that is mirrored
+        moved |= {name: whole * share / 100 for name, share in shadows.items()}
     resized = {
         name: scale.min for name, scale in _scales(want).items() if scale.min == scale.max and counts[name] != scale.min
     }
     if moved or resized:
-        yield _weights(endpoint, traffic.ours(shares) if moved else {}, resized, "traffic or counts differ")
+        yield _weights(endpoint, moved, resized, "traffic or counts differ")
 
 
 def _weights(endpoint: str, weights: Mapping[str, float], counts: Mapping[str, int], why: str) -> Call:
@@ -225,9 +243,9 @@ def _weights(endpoint: str, weights: Mapping[str, float], counts: Mapping[str, i
 
 def _garbage(goal: Goal[specs.Endpoint], have: State | None, config: str, models: set[str]) -> Iterator[Call]:
     """What neither the wanted nor the previous configuration needs, and is labelled as ours."""
-    previous = f"{goal.key.name}-{goal.labels.get(PREVIOUS, '').partition('-')[0]}"
+    current, previous = (goal.labels.get(name, "").partition("-")[0] for name in (HASH, PREVIOUS))
     configs = have.of("config") if have else ()
-    kept = [part for part in configs if part.name in (config, previous)]
+    kept = [part for part in configs if part.name == config or (part.spec == previous != current)]
     needed = models.union(*(part.facts["models"].values() for part in kept))
     for part in configs:
         if part not in kept and part.facts["owner"] == goal.key.stack:

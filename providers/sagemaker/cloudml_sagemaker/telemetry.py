@@ -51,7 +51,7 @@ class CloudWatch:
         end = window.end or time.time()
         start = window.start if window.start is not None else end - LONG
         period = 60 * max(1, -(-int(end - start) // (60 * POINTS)))
-        for variant in have.facts.get("traffic", ()):
+        for variant in (*have.facts.get("traffic", ()), *have.facts.get("mirror", ())):
             dimensions = [{"Name": "EndpointName", "Value": have.key.name}, {"Name": "VariantName", "Value": variant}]
             asked = {"Dimensions": dimensions, "StartTime": _moment(start), "EndTime": _moment(end), "Period": period}
             for name, metrics, statistic, factor in METRICS:

@@ -336,6 +336,18 @@ class TestModels:
         assert alias.document == {"ResourceArn": GROUP, "Tags": [{"Key": "cloudml-alias-champion", "Value": "3"}]}
 
 
+BOTH = {"deployments": {"blue": {"model": "fraud:1a2b3c4d"}, "green": {"model": "fraud:5e6f7a8b"}}}
+
+
+def running(**facts: Any) -> State:
+    """An endpoint that is there."""
+    return State(
+        *(Key("endpoint", "fraud-api", STACK), Phase.READY, STACK, "00000000", "fraud-api"),
+        facts=facts,
+        native={"EndpointArn": f"arn:aws:sagemaker:{REGION}:123456789012:endpoint/fraud-api"},
+    )
+
+
 class TestEndpoints:
     def test_the_whole_way_to_a_new_endpoint(self) -> None:
         calls = endpoint_calls(model="fraud:1a2b3c4d", capture=0.5)
@@ -396,10 +408,7 @@ class TestEndpoints:
         assert tags(reached.document["Tags"]).keys() == {"cloudml-hash"}
 
     def test_weights_are_never_in_the_configuration(self) -> None:
-        calls = endpoint_calls(
-            deployments={"blue": {"model": "fraud:1a2b3c4d"}, "green": {"model": "fraud:5e6f7a8b"}},
-            traffic={"blue": 90, "green": 10},
-        )
+        calls = endpoint_calls(**BOTH, traffic={"blue": 90, "green": 10})
         config = next(call for call in calls if call.operation == "CreateEndpointConfig")
         assert not any("InitialVariantWeight" in each for each in config.document["ProductionVariants"])
         weights = next(call for call in calls if call.operation == "UpdateEndpointWeightsAndCapacities")
@@ -410,21 +419,8 @@ class TestEndpoints:
         ]
 
     def test_a_new_deployment_gets_next_to_nothing_until_its_share_is_set(self) -> None:
-        have = State(
-            *(Key("endpoint", "fraud-api", STACK), Phase.READY, STACK, "00000000", "fraud-api"),
-            facts={
-                "config": "fraud-api-old",
-                "weights": {"blue": 1.0},
-                "traffic": {"blue": 100},
-                "counts": {"blue": 1},
-            },
-            native={"EndpointArn": f"arn:aws:sagemaker:{REGION}:123456789012:endpoint/fraud-api"},
-        )
-        calls = endpoint_calls(
-            have=have,
-            deployments={"blue": {"model": "fraud:1a2b3c4d"}, "green": {"model": "fraud:5e6f7a8b"}},
-            traffic={"blue": 90, "green": 10},
-        )
+        facts = {"config": "fraud-api-old", "weights": {"blue": 1.0}, "traffic": {"blue": 100}, "counts": {"blue": 1}}
+        calls = endpoint_calls(have=running(**facts), **BOTH, traffic={"blue": 90, "green": 10})
         checked(calls)
         operations = [call.operation for call in calls]
         at = operations.index("UpdateEndpoint")
@@ -433,6 +429,58 @@ class TestEndpoints:
             {"VariantName": "blue", "DesiredWeight": 10000.0}
         ]
         assert calls[at].document["RetainAllVariantProperties"] is True
+
+    def test_a_mirrored_deployment_is_a_shadow_variant_with_its_share_of_the_other_s_weight(self) -> None:
+        want = {**BOTH, "traffic": {"blue": 100}, "mirror": {"green": 25}}
+        calls = endpoint_calls(**want)
+        config = next(call for call in calls if call.operation == "CreateEndpointConfig")
+        checked([config])
+        hashed = specs.spec_hash(specs.Endpoint.model_validate(want))
+        assert config.target == f"fraud-api-{hashed}-green", "the same deployments, none of them mirrored, are another"
+        (blue,), (green,) = (config.document[f"{kind}ProductionVariants"] for kind in ("", "Shadow"))
+        assert (blue["VariantName"], "InitialVariantWeight" in blue) == ("blue", False)
+        assert (green["VariantName"], green["InitialVariantWeight"]) == ("green", 0.25)
+        assert "UpdateEndpointWeightsAndCapacities" not in [call.operation for call in calls]
+
+    def test_what_is_mirrored_moves_in_place_against_the_weight_of_the_other(self) -> None:
+        want = {**BOTH, "traffic": {"blue": 100}, "mirror": {"green": 25}}
+        config = f"fraud-api-{specs.spec_hash(specs.Endpoint.model_validate(want))}-green"
+        facts = {"config": config, "weights": {"blue": 10000.0}, "mirror": {"green": 10}, "traffic": {"blue": 100}}
+        calls = endpoint_calls(have=running(**facts, counts={"blue": 1, "green": 1}), **want)
+        (moved,) = [call for call in calls if call.operation.startswith("Update")]
+        checked([moved])
+        rows = moved.document["DesiredWeightsAndCapacities"]
+        assert rows == [{"VariantName": "green", "DesiredWeight": 2500.0}]
+
+    def test_a_shadow_that_is_added_brings_its_own_weights_and_one_that_is_promoted_gets_a_small_one(self) -> None:
+        facts = {"config": "fraud-api-old", "weights": {"blue": 10000.0}, "mirror": {}, "traffic": {"blue": 100}}
+        calls = endpoint_calls(
+            have=running(**facts, counts={"blue": 1}), **BOTH, traffic={"blue": 100}, mirror={"green": 25}
+        )
+        (update,) = checked([call for call in calls if call.operation.startswith("Update")])
+        kinds = [each["VariantPropertyType"] for each in update.document["ExcludeRetainedVariantProperties"]]
+        assert kinds == ["DataCaptureConfig", "DesiredWeight"]
+        facts |= {"weights": {"blue": 1.0}, "mirror": {"green": 25}}
+        calls = endpoint_calls(have=running(**facts), **BOTH, traffic={"blue": 90, "green": 10})
+        first, update, then = checked([call for call in calls if call.operation.startswith("Update")])
+        assert first.document["DesiredWeightsAndCapacities"] == [{"VariantName": "blue", "DesiredWeight": 10000.0}]
+        assert len(update.document["ExcludeRetainedVariantProperties"]) == 1
+        assert len(then.document["DesiredWeightsAndCapacities"]) == 2
+
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            ({"traffic": {"blue": 90, "green": 10}, "mirror": {"green": 10}}, "green is mirrored to and has traffic"),
+            ({"traffic": {"blue": 100}, "mirror": {"green": 10, "red": 10}}, "of one deployment to one other"),
+            ({"traffic": {"blue": 50, "red": 50}, "mirror": {"green": 10}}, "blue, green, red"),
+        ],
+    )
+    def test_what_cannot_be_mirrored_is_refused_before_any_call(self, fields: Any, said: str) -> None:
+        names = ("blue", "green", "red") if "red" in str(fields) else ("blue", "green")
+        deployments = {name: {"model": "fraud:1a2b3c4d"} for name in names}
+        with pytest.raises(Unsupported, match=said) as refused:
+            endpoint_calls(deployments=deployments, **fields)
+        assert refused.value.hint
 
     def test_resources_scale_options_and_patch(self) -> None:
         calls = endpoint_calls(

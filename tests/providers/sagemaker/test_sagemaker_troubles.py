@@ -6,6 +6,7 @@ import contextlib
 import io
 import tarfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from sagemaker_things import python_model
 
 from cloudml.client import Client
 from cloudml.emulation.faults import Fault, Faults, Trouble
-from cloudml.errors import ConfigError, Denied, Invalid, QuotaExceeded, RolledBack, RunFailed
+from cloudml.errors import ConfigError, Denied, Invalid, NotFound, QuotaExceeded, RolledBack, RunFailed
+from cloudml.spi import Window
 from cloudml.states import Phase
 from cloudml_sagemaker.plugin import Config
 
@@ -70,6 +72,40 @@ class TestEndpoints:
         client.deploy("fraud-api", "fraud", scale={"min": 2, "max": 2})
         assert endpoint.state.facts["counts"] == {"blue": 2}
         assert endpoint.predict([[1, 2]]) == [1]
+
+    def test_a_shadow_that_fails_or_takes_its_time_harms_nobody(self, connected: Connected, tmp_path: Path) -> None:
+        client, late = connected(), "import os, time"
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+        client.models.register("fraud", str(python_model(tmp_path / "two", "time.sleep(3) or os._exit(1)", late)))
+        deployments = {"blue": {"model": "fraud:1"}, "green": {"model": "fraud:2"}}
+        asked = {"deployments": deployments, "traffic": {"blue": 100}, "mirror": {"green": 100}, "capture": 1.0}
+        endpoint = client.deploy("fraud-api", **asked, wait=True)
+        began = time.monotonic()
+        assert [endpoint.predict([[1, 2]]) for _ in range(5)] == [[1]] * 5
+        assert time.monotonic() - began < 3, "nobody waits for a shadow"
+        with pytest.raises(NotFound, match="Variant green not found"):
+            endpoint.predict([[1, 2]], deployment="green")
+
+    def test_what_a_shadow_answers_is_no_part_of_what_a_monitor_counts(
+        self, connected: Connected, tmp_path: Path
+    ) -> None:
+        client, data = connected(), tmp_path / "data.csv"
+        data.write_text("x,y\n" + "".join(f"{number},{number % 2}\n" for number in range(60)))
+        baseline = {"data": str(data), "target": "y"}
+        for version, answer in (("one", "1"), ("two", "2")):
+            model = python_model(tmp_path / version, answer)
+            client.models.register("fraud", str(model), sample_input=[[1.0]], baseline=baseline)
+        deployments = {"blue": {"model": "fraud:1"}, "green": {"model": "fraud:2"}}
+        asked = {"deployments": deployments, "traffic": {"blue": 100}, "mirror": {"green": 100}, "capture": 1.0}
+        endpoint = client.deploy("fraud-api", **asked, monitor={"min_samples": 2}, wait=True)
+        for number in range(4):
+            endpoint.predict([[float(number)]])
+        telemetry, deadline = client.session.provider.telemetry, time.monotonic() + 60
+        while (kept := Counter(each.deployment for each in telemetry.captured(endpoint.state, Window()))).total() < 8:
+            assert time.monotonic() < deadline, kept
+            time.sleep(0.1)
+        assert kept == {"blue": 4, "green": 4}
+        assert client.monitors.get("fraud-api").run().samples == 4
 
     def test_no_machine_of_that_kind(self, connected: Connected, faults: Faults, tmp_path: Path) -> None:
         client = connected()

@@ -30,6 +30,7 @@ PATH = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocation
 LARGEST = 6_291_456  # bytes, both ways
 TIMEOUT = 60.0  # seconds for an answer
 HEADER = "x-amzn-sagemaker-"
+PLAIN = "application/octet-stream"
 # What a container is told of a call; nothing else of the client's headers reaches it.
 PASSED = ("content-type", "accept", *(HEADER + each for each in ("custom-attributes", "inference-id", "session-id")))
 PASSED += (HEADER + "target-model", HEADER + "enable-explanations")
@@ -118,18 +119,21 @@ def _invoke(scope: Scope, name: str, request: Request) -> Answer:
         fleet.leave()
     if not 200 <= said.status < 300:
         raise _model_error(scope, name, variant, said)
-    kind = said.headers.get("content-type", "application/octet-stream")
+    kind = said.headers.get("content-type", PLAIN)
     custom = said.headers.get(HEADER + "custom-attributes", "")
-    sides = {
-        "Input": Side(request.headers.get("content-type", "application/octet-stream"), request.body),
-        "Output": Side(kind, said.body),
-    }
-    inference = request.headers.get(HEADER + "inference-id", "")
-    record.capture.add(
-        fleet.config, name, variant.name, sides, inference, request.headers.get(HEADER + "custom-attributes", "")
-    )
+    _record(scope, fleet, variant, request, said)
     headers = {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": variant.name}
     return Answer(200, headers | ({"X-Amzn-SageMaker-Custom-Attributes": custom} if custom else {}), said.body)
+
+
+def _record(scope: Scope, fleet: Fleet, variant: Variant, request: Request, said: Said) -> None:
+    """Keeps one call of a variant, a shadow's too, where the configuration asks for it."""
+    sides = {
+        "Input": Side(request.headers.get("content-type", PLAIN), request.body),
+        "Output": Side(said.headers.get("content-type", PLAIN), said.body),
+    }
+    inference, custom = (request.headers.get(HEADER + name, "") for name in ("inference-id", "custom-attributes"))
+    recorder(scope).capture.add(fleet.config, fleet.endpoint, variant.name, sides, inference, custom)
 
 
 def _variant(fleet: Fleet, target: str | None) -> Variant:
@@ -181,6 +185,8 @@ def _shadowed(scope: Scope, fleet: Fleet, variant: Variant, request: Request) ->
     try:
         said = _ask(variant.next(), request)
         recorder(scope).count(fleet.endpoint, variant.name, said.status, said.seconds, 0.0)
+        if 200 <= said.status < 300:
+            _record(scope, fleet, variant, request, said)
     finally:
         fleet.leave()
 

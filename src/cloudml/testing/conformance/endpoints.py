@@ -10,7 +10,17 @@ from cloudml.specs import Deployment, Endpoint, hashes, spec_hash
 from cloudml.spi import Capability, Effect, Payload, Until, Window, Yes
 from cloudml.states import Phase
 from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig, laters, matches
-from cloudml.testing.conformance.scenarios import ENDPOINT, double, registered, replaced, serving, sharing, single
+from cloudml.testing.conformance.scenarios import (
+    ENDPOINT,
+    can,
+    double,
+    mirroring,
+    registered,
+    replaced,
+    serving,
+    sharing,
+    single,
+)
 
 REQUESTS = 40
 
@@ -129,6 +139,28 @@ class EndpointsContract:
         process.apply("endpoint", ENDPOINT, single(rig.models[0]))
         assert runs(process) == {"blue": hashed(rig.models[0])}
         assert {process.ask(ENDPOINT) for _ in range(REQUESTS)} == both - green
+
+    def test_a_mirrored_deployment_gets_copies_and_answers_nobody(self, rig: Rig) -> None:
+        """Or it is refused, as the capabilities' contract has it."""
+        if not can(rig, Capability.ENDPOINTS_MIRROR):
+            return
+        process = rig.process()
+        serving(process)
+        answer = process.ask(ENDPOINT)
+        process.apply("endpoint", ENDPOINT, mirroring(rig, 50))
+        assert process.plan("endpoint", ENDPOINT, mirroring(rig, 50)) == []
+        assert traffic(process) == {"blue": 100}
+        assert runs(process) == {"blue": hashed(rig.models[0]), "green": hashed(rig.models[1])}
+        assert {process.ask(ENDPOINT) for _ in range(REQUESTS)} == {answer}
+        assert rig.until(lambda: {"blue", "green"} == _captured(process).keys())
+        assert _captured(process)["blue"] != _captured(process)["green"], "each with its own answers"
+        sent = len(process.sent)
+        process.apply("endpoint", ENDPOINT, mirroring(rig, 10))
+        assert Effect.CREATE not in {call.effect for call in process.sent[sent:]}, "a share moves and replaces nothing"
+        assert process.plan("endpoint", ENDPOINT, mirroring(rig, 10)) == []
+        process.apply("endpoint", ENDPOINT, double(rig, 0))
+        assert traffic(process) == {"green": 100}
+        assert answer not in {process.ask(ENDPOINT) for _ in range(REQUESTS)}
 
     def test_a_deployment_that_fails_leaves_the_old_one_serving(self, rig: Rig) -> None:
         process = rig.process()
@@ -287,6 +319,14 @@ class EndpointsContract:
         process.apply("endpoint", ENDPOINT, single(rig.models[0]), Until.SUBMITTED)
         rig.process().delete("endpoint", ENDPOINT)
         assert rig.snapshot() == before
+
+
+def _captured(process: Process) -> dict[str, list[object]]:
+    """The first of the answers that were kept of each deployment."""
+    have = process.state("endpoint", ENDPOINT)
+    assert have
+    kept = process.provider.telemetry.captured(have, Window())
+    return {str(each.deployment): [*each.outputs] for each in kept}
 
 
 def _leftovers(process: Process, content: Content) -> list[object]:

@@ -8,8 +8,9 @@ import pytest
 
 from cloudml.capabilities import demand
 from cloudml.errors import Unsupported
+from cloudml.spi import Capability
 from cloudml.testing.conformance.rig import Rig
-from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES, VERSIONS, Scenario, can, schedules
+from cloudml.testing.conformance.scenarios import MIRRORS, SCENARIOS, SCHEDULES, VERSIONS, Scenario, can, schedules
 from cloudml.testing.killing import LOOKS, Killed, Points, kill_at
 
 POINTS = "kill points"
@@ -43,6 +44,18 @@ class KillsContract:
         self, rig: Rig, name: str, record_property: Callable[[str, object], None]
     ) -> None:
         number = walked(rig, SCENARIOS[name])
+        record_property(POINTS, number)
+        assert number >= LEAST
+
+    @pytest.mark.parametrize("name", MIRRORS)
+    def test_a_kill_at_any_point_of_a_mirror_s_change(
+        self, rig: Rig, name: str, record_property: Callable[[str, object], None]
+    ) -> None:
+        if not can(rig, Capability.ENDPOINTS_MIRROR):
+            with pytest.raises(Unsupported):
+                demand(rig.plugin, Capability.ENDPOINTS_MIRROR, name)
+            return
+        number = walked(rig, MIRRORS[name])
         record_property(POINTS, number)
         assert number >= LEAST
 

@@ -53,6 +53,13 @@ def double(rig: Rig, blue: int) -> Endpoint:
     return Endpoint(deployments={"blue": first, "green": second}, traffic={"blue": blue, "green": 100 - blue})
 
 
+def mirroring(rig: Rig, share: int) -> Endpoint:
+    """An endpoint where ``blue`` answers, and ``green`` gets copies of so many per cent of the requests."""
+    first, second = (Deployment(model=each.reference) for each in rig.models)
+    both = {"blue": first, "green": second}
+    return Endpoint(deployments=both, traffic={"blue": 100}, mirror={"green": share} if share else {}, capture=1.0)
+
+
 def watch(threshold: float) -> Monitor:
     return Monitor(endpoint=ENDPOINT, drift={"psi": threshold}, schedule="0 * * * *")
 
@@ -79,6 +86,15 @@ def sharing(process: Process) -> None:
 
 def replaced(process: Process) -> None:
     process.apply("endpoint", ENDPOINT, single(process.rig.models[1]))
+
+
+def mirrored(process: Process) -> None:
+    process.apply("endpoint", ENDPOINT, mirroring(process.rig, 50))
+
+
+def mirrored_at_first(process: Process) -> None:
+    registered(process)
+    mirrored(process)
 
 
 def replaced_once(process: Process) -> None:
@@ -144,6 +160,12 @@ SCHEDULES: Mapping[str, Scenario] = {
         lambda process: process.delete("monitor", MONITOR),
         lambda process: process.apply("monitor", MONITOR, watch(0.2)),
     ),
+}
+
+
+MIRRORS: Mapping[str, Scenario] = {
+    "mirror-added": Scenario(mirrored, serving),
+    "mirror-promoted": Scenario(replaced, mirrored_at_first),
 }
 
 
