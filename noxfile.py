@@ -189,6 +189,7 @@ def vertex(session: nox.Session) -> None:
 def azureml(session: nox.Session) -> None:
     """Azure ML: its emulator, and Microsoft's own SDK on it. Needs Node; npm puts Azurite into .nox/azurite."""
     prepare(session, project=True)
+    docker(session)
     session.env["CLOUDML_AZURITE"] = azurite(session)
     pytest(session, "-n", "2", "tests/providers/azureml")
 
@@ -333,7 +334,7 @@ OF_PROJECT = {
     "demo": ("serve",),
     "tests": ("serve",),
     "types": ("serve",),
-    "azureml": ("serve", "azureml", "emulators"),
+    "azureml": ("serve", "docker", "azureml", "emulators"),
     "foreign": ("serve",),
     "sagemaker": ("serve", "sagemaker", "emulators"),
     "containers": ("serve", "docker", "emulators"),

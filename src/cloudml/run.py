@@ -158,7 +158,8 @@ class Run:
             return refusal
         asked = f"{call.operation} {call.target} was answered, and is still needed ({call.why})"
         if refusal:
-            error: CloudmlError = Conflict(f"{goal.key}: {refusal}", hint="somebody else may hold that name")
+            hint = f"somebody else may hold {call.target}: choose another name"
+            error: CloudmlError = Conflict(f"{goal.key}: {refusal}", hint=hint)
         elif have and self._went_back(goal, ours, have):
             error = RolledBack(f"{goal.key} went back to what ran before: {_reason(have)}", hint=asked)
         elif call.fingerprint() in self._met or (goal.present and have and not _runs(have) <= ours | {None}):
@@ -214,6 +215,7 @@ class Run:
         """The answer was lost: look first; what the provider would make twice is looked for during ten seconds."""
         self._lost[mark] = self._lost.get(mark, 0) + 1
         if self._lost[mark] > RESENDS:
+            lost.advise("the same command again goes on from what is there")
             raise lost
         self.tell(Happened.LOST, goal.key, f"{call.operation} {call.target}: no answer; looking", call=call)
         if call.repeat is Repeat.GUARDED:

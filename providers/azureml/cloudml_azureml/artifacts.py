@@ -41,10 +41,10 @@ class Blobs:
         return self._call.find("GET blob", lambda: self._bytes(name))
 
     def write(self, name: str, file: IO[bytes]) -> None:
-        self._call.write("PUT blob", lambda: self._upload(name, file))
+        self._call.write(f"PUT blob {name}", lambda: self._upload(name, file))
 
     def copy(self, source: str, target: str) -> None:
-        self._call.write("PUT blob", lambda: self._copy(source, target))
+        self._call.write(f"PUT blob {target}", lambda: self._copy(source, target))
 
     def remove(self, name: str) -> None:
         self._call.find("DELETE blob", lambda: self._container.delete_blob(name))

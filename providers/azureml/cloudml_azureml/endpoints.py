@@ -85,7 +85,8 @@ class AzureEndpoints:
         endpoint, _, child = found.target.partition("/deployments/")
         if found.error is None or not child:
             return found
-        reason = f"{found.error.reason} Its last lines: {self._last_lines(endpoint, child)}"
+        lines = self._last_lines(endpoint, child)
+        reason = f"{found.error.reason} Its last lines: {lines}" if lines else found.error.reason
         return replace(found, error=replace(found.error, reason=reason))
 
     def list(self, stack: str | None) -> Iterator[State]:
@@ -257,15 +258,17 @@ class AzureEndpoints:
             id=row["name"],
             phase=phase,
             spec=tags.get("cloudml-hash"),
-            failure=Failure(f"it did not start: {self._last_lines(f'onlineEndpoints/{endpoint}', row['name'])}")
-            if phase.failed
-            else None,
+            failure=self._not_started(f"onlineEndpoints/{endpoint}", row["name"]) if phase.failed else None,
             facts={
                 "traffic": shares.get(row["name"], 0),
                 "owner": tags.get("cloudml-stack"),
                 "model": (properties.get("model") or "").rpartition("/models/")[2].replace("/versions/", ":"),
             },
         )
+
+    def _not_started(self, endpoint: str, child: str) -> Failure:
+        lines = self._last_lines(endpoint, child)
+        return Failure(f"it did not start: {lines}" if lines else "it did not start, and wrote nothing")
 
     def _last_lines(self, endpoint: str, child: str) -> str:
         """What a server said last; ``endpoint`` is a path below the workspace."""
@@ -274,7 +277,7 @@ class AzureEndpoints:
         except NotFound:
             said = {}
         lines = [line.strip() for line in str(said.get("content") or "").splitlines() if line.strip()]
-        return " | ".join(lines) or "none"
+        return " | ".join(lines)
 
 
 def _children(want: specs.Endpoint) -> Iterator[Child]:

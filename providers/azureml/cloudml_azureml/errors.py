@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +43,9 @@ SAID: tuple[tuple[str, type[ProviderError]], ...] = (
     ("cancel it first", PreconditionFailed),
     ("DeploymentHasTraffic", PreconditionFailed),
     ("needs to be unique within a region", AlreadyExists),
+    ("ErrorCode:ServerBusy", Throttled),  # of the storage account: over its rate, and nothing was done
 )
+ABORTED = re.compile(r"\('([^']+?)\.?', \w+\((?:\d+, )?'([^']+)'\)\)")  # how urllib3 words a connection that ended
 REFUSED = "Authentication failed: "  # other credentials of a chain were not there
 # What never reached Azure, by the name of the exception's class.
 BELOW: Mapping[str, type[ProviderError]] = {
@@ -74,7 +78,7 @@ def classify(error: Exception) -> ProviderError | None:
 def _below(error: Exception) -> str:
     """The first line, and which credential was refused: azure-identity tells of each that it tried, on a page."""
     first, *rest = str(error).splitlines() or [type(error).__name__]
-    return " ".join([first, *(line.strip() for line in rest if REFUSED in line)])
+    return " ".join([ABORTED.sub(r"\1: \2", first), *(line.strip() for line in rest if REFUSED in line)])
 
 
 def _of_answer(error: Exception, code: int) -> ProviderError:
@@ -96,5 +100,13 @@ def message(error: Exception) -> str:
     model: Any = getattr(error, "error", None)
     if model is None or getattr(model, "message", None) is None:
         return str(getattr(error, "message", None) or error)
-    details = "; ".join(f"{each.code}: {each.message}" for each in model.details or () if each.message)
+    details = "; ".join(f"{each.code}: {_plain(each.message)}" for each in model.details or () if each.message)
     return f"{model.code}: {model.message}" + (f" ({details})" if details else "")
+
+
+def _plain(text: str) -> str:
+    """What a service behind the front end said, which may be a document: ``{"errors": {"": ["…"]}, "status": 400}``."""
+    try:
+        return " ".join(said for all in json.loads(text)["errors"].values() for said in all)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return text

@@ -27,10 +27,10 @@ JOBS, ENDPOINTS, DEPLOYMENTS = "2025-01-01-preview", "2022-02-01-preview", "2023
 class Emulated:
     """The emulator behind its network, with a way in for requests without a network."""
 
-    def __init__(self, lifecycle: Lifecycle = INSTANT) -> None:
+    def __init__(self, lifecycle: Lifecycle = INSTANT, engine: str = "process") -> None:
         self._made: list[AzureML] = []
         emulator = Emulator("azureml", self._start, lambda: EVIDENCE)
-        self.up = running.start([emulator], lifecycle=lifecycle)
+        self.up = running.start([emulator], lifecycle=lifecycle, engine=engine)
 
     def _start(self, site: Site) -> Cloud:
         azure = AzureML(site)

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure_account import Emulated
-from click.testing import CliRunner
+from azure_account import Account, Emulated
+from cli_told import SERVED, CommandLine
 
-from cloudml.cli import main
 from cloudml.emulation.faults import Fault, Trouble
 from cloudml.testing import emulated as emulation
 from cloudml.testing.conformance import python_model
 
-JOB = 'jobs: {train: {command: "true"}}'
-SERVED = "models: {fraud: {path: model}}\nendpoints: {shop-api: {model: fraud}}"
+line = CommandLine("azureml")
+told = line.told
+TWO = "{deployments: {blue: {model: fraud}, green: {model: fraud}}, traffic: {blue: 50, green: %d}}"
 
 
 @pytest.fixture
 def here(emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with a project of one's own, and a new subscription."""
     with emulation.environment(emulated.up.environment):
+        subscription = str(uuid.uuid4())
         for variable in ("AZURE_SUBSCRIPTION_ID", "CLOUDML_AZUREML_SUBSCRIPTION"):
-            monkeypatch.setenv(variable, str(uuid.uuid4()))
+            monkeypatch.setenv(variable, subscription)
         monkeypatch.chdir(tmp_path)
         yield tmp_path
-
-
-def told(code: int, *arguments: str, file: str = JOB, **settings: str) -> str:
-    """The last thing that is said, which is all that is said of the error."""
-    rest = "".join(f", {name}: {value}" for name, value in settings.items())
-    place = f"environments: {{azure: {{provider: azureml{rest}}}}}"
-    Path("cloudml.yaml").write_text(f"version: 1\nproject: shop\n{file}\n{place}\n")
-    answer = CliRunner().invoke(main, [*(arguments or ("apply",)), "-e", "azure"])
-    assert answer.exit_code == code, answer.output
-    assert answer.output.count("error: ") == 1, answer.output
-    assert "Traceback" not in answer.output
-    return str(answer.output)
 
 
 def test_no_subscription(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +55,16 @@ def test_a_secret_that_is_wrong(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     said = told(4)
     assert "Invalid client secret" in said
     assert "AZURE_CLIENT_SECRET" in said
+
+
+def test_a_tenant_that_is_another(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = str(uuid.uuid4())
+    monkeypatch.setenv("AZURE_TENANT_ID", tenant)
+    said = told(4)
+    assert tenant in said
+    assert "check your tenant name" in said
+    assert "AZURE_TENANT_ID" in said.splitlines()[-1]
+    assert len(said.splitlines()) == 2
 
 
 def test_a_workspace_that_is_not_there(here: Path) -> None:
@@ -95,3 +97,39 @@ def test_a_server_that_never_gets_ready_says_its_last_words(here: Path) -> None:
     said = told(6, file=SERVED)
     assert "User container has crashed" in said
     assert "the tables are gone" in said
+
+
+def test_a_name_that_somebody_else_has_in_the_region(here: Path, emulated: Emulated) -> None:
+    me, other = Account(emulated, os.environ["AZURE_SUBSCRIPTION_ID"]), Account(emulated, str(uuid.uuid4()))
+    emulated.azure.store.regions[other.subscription] = me.region
+    python_model(here / "model", "1")
+    (name,) = {
+        call["target"].partition("/")[2]
+        for step in json.loads(line.ended(0, "plan", "-o", "json", file=SERVED))["steps"]
+        for call in step["calls"]
+        if call["target"].startswith("onlineEndpoints/") and "deployments" not in call["target"]
+    }
+    other.endpoint(name)
+    said = told(5, file=SERVED).splitlines()
+    assert "endpoint shop-api" in said[-2]
+    assert "Endpoint name needs to be unique within a region" in said[-2]
+    assert '{"errors"' not in said[-2]
+    assert said[-1] == f"  hint: somebody else may hold onlineEndpoints/{name}: choose another name"
+
+
+def test_shares_of_traffic_that_are_not_all(here: Path) -> None:
+    python_model(here / "model", "1")
+    said = told(3, "plan", file=SERVED.replace("{model: fraud}", TWO % 40))
+    assert "cloudml.yaml:4:13: endpoints.shop-api: traffic sums to 90, not 100; name every deployment's share" in said
+
+
+def test_a_deployment_with_traffic_gives_it_up_before_it_goes(here: Path, emulated: Emulated) -> None:
+    python_model(here / "model", "1")
+    line.ended(0, file=SERVED.replace("{model: fraud}", TWO % 50))
+    line.ended(0, file=SERVED)
+    mine = f"/subscriptions/{os.environ['AZURE_SUBSCRIPTION_ID']}/"
+    calls = emulated.up.clouds["azureml"].cloud.inspect()["calls"]
+    asked = [re.search(r"^(PUT|DELETE) .*/shop-api-\w+(?:/deployments/(\w+)-\w+)? (\d+)$", call) for call in calls]
+    writes = [found.groups() for found in asked if found and mine in found[0]]
+    assert writes[-2:] == [("PUT", None, "200"), ("DELETE", "green", "202")]
+    assert not [status for *_, status in writes if status >= "400"]

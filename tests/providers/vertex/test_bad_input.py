@@ -7,18 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from cli_told import SERVED, CommandLine
 from vertex_rigs import new_bucket
 
-from cloudml.cli import main
 from cloudml.emulation.faults import Fault, Trouble
 from cloudml.emulation.running import Running
 from cloudml.testing.conformance import python_model
 from cloudml_vertex.emulator import servers
 
-JOB = 'jobs: {train: {command: "true"}}'
-SERVED = "models: {fraud: {path: model}}\nendpoints: {shop-api: {model: fraud}}"
 GPU = "options: {vertex: {machine_type: n1-standard-4, accelerator: T4}}"
+told = CommandLine("vertex", never=("Traceback", "https://", "\t")).told
 
 
 @pytest.fixture
@@ -29,18 +27,6 @@ def here(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         monkeypatch.setenv(variable, name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def told(code: int, *arguments: str, file: str = JOB, **settings: str) -> str:
-    """The last thing that is said, which is all that is said of the error."""
-    rest = "".join(f", {name}: {value}" for name, value in settings.items())
-    place = f"environments: {{gcp: {{provider: vertex{rest}}}}}"
-    Path("cloudml.yaml").write_text(f"version: 1\nproject: shop\n{file}\n{place}\n")
-    answer = CliRunner().invoke(main, [*(arguments or ("apply",)), "-e", "gcp"])
-    assert answer.exit_code == code, answer.output
-    assert answer.output.count("error: ") == 1, answer.output
-    assert not [word for word in ("Traceback", "https://", "\t") if word in answer.output], answer.output
-    return str(answer.output)
 
 
 def test_no_project(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

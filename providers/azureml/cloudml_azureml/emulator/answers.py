@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from cloudml.emulation import http
 from cloudml.emulation.http import Answer
+from cloudml.errors import CloudmlError
 
 Document = dict[str, Any]
 
@@ -65,6 +66,11 @@ class Refused(Exception):
 
     def answer(self) -> Answer:
         return Answer(self.status, {"error": self.error()}, {"x-ms-response-type": "error", **self.headers})
+
+
+def told(error: CloudmlError) -> str:
+    """What went wrong on this machine, with what to do about it."""
+    return f"{error}; {error.hint}" if error.hint else str(error)
 
 
 FRONTEND = "managementfrontend"

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from cloudml.emulation import Container, Site
 from cloudml.errors import CloudmlError, NotFound
 from cloudml_azureml.emulator import scoring_server
-from cloudml_azureml.emulator.answers import Document, Refused
+from cloudml_azureml.emulator.answers import Document, Refused, told
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.places import place
@@ -178,7 +178,7 @@ class Fleet:
         try:
             self._site.containers.start(container)
         except NotFound as missing:
-            said = f"The user container image could not be downloaded: {missing}. {GUIDE}#error-badargument"
+            said = f"The user container image could not be downloaded: {told(missing)}. {GUIDE}#error-badargument"
             raise Refused(400, "BadArgument", said) from missing
 
     def _await(self, instance: Instance) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cloudml.emulation import Site
 from cloudml.emulation.faults import Trouble
 from cloudml.errors import CloudmlError, NotFound
-from cloudml_azureml.emulator.answers import Document, Refused
+from cloudml_azureml.emulator.answers import Document, Refused, told
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.nodes import Nodes
 from cloudml_azureml.emulator.places import ARTIFACTS, container, run_folder
@@ -110,7 +110,7 @@ class Runs:
         except Refused as refused:
             self._failed(run, refused.code, refused.message)
         except NotFound as missing:
-            self._failed(run, "UserError", f"The environment's image could not be pulled: {missing}")
+            self._failed(run, "UserError", f"The environment's image could not be pulled: {told(missing)}")
         except (CloudmlError, OSError) as failure:
             self._failed(run, "SystemError", str(failure))
         finally:
