@@ -220,7 +220,7 @@ def matrix(session: nox.Session) -> None:
     here = ("local", "docker") if docker(session) else ("local",)
     emulated = ("cloudml", "emulate", *clouds, "--network", "proxy", "--")  # containers are reached on this network
     session.run(*emulated, "python", "examples/matrix.py", *here, *clouds)
-    pytest(session, "tests/matrix")
+    pytest(session, "tests/matrix", "examples/emulated")
 
 
 def docker(session: nox.Session) -> bool:

@@ -13,25 +13,13 @@ import yaml
 
 import cloudml as cm
 from cloudml import config, plan
-from cloudml.emulation.faults import Fault, Trouble
 from cloudml.emulation.running import Running
 from cloudml.specs import document
 from cloudml.spi import Effect
-from cloudml.testing.emulated import EmulatedCloud
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 PROVIDERS = ("local", "docker", "sagemaker", "azureml", "vertex")
 OF_ONE_PROVIDER = {"options", "patch", *PROVIDERS}  # keys of a file that say something to one provider only
-TRAIN = """
-import pathlib, sys
-pathlib.Path(sys.argv[1], "model.py").write_text('''
-class Model:
-    def predict(self, rows):
-        return [sum(row) + SECRET for row in rows]
-def load(folder):
-    return Model()
-'''.replace("SECRET", sys.argv[2]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +75,6 @@ def test_each_plans_native_calls_for_each_kind(planned: dict[str, plan.Plan], pr
     steps = [step for step in planned[provider].steps if step.calls]
     assert {"artifact", "job", "model", "endpoint"} <= {step.key.kind for step in steps}
     assert not [call for step in steps for call in step.calls if call.effect is Effect.DELETE]
-
-
-def test_one_test_runs_on_every_emulated_cloud(emulated_cloud: EmulatedCloud) -> None:
-    """Trains, registers, deploys and asks, although the cloud is asked to slow down twice."""
-    cloud = emulated_cloud.connect("shop")
-    for _ in range(2):
-        emulated_cloud.faults.add(Fault(Trouble.THROTTLE))
-    secret = str(1000 + PROVIDERS.index(emulated_cloud.provider))
-    job = cloud.train("train", command=("python", "-c", TRAIN, "{model_dir}", secret))
-    version = job.wait(120.0).register("sums")
-    endpoint = cloud.deploy("sums-api", version, deadline=120.0)
-    assert endpoint.predict([[1, 2], [3, 4]]) == [3 + int(secret), 7 + int(secret)]
-    assert list(emulated_cloud.faults) == [], "the cloud was never asked to slow down"
-    plan.destroy(cloud, everything=True)
-    assert [*cloud.jobs.list(), *cloud.models.list(), *cloud.endpoints.list()] == []
 
 
 def test_the_fixture_runs_on_three_clouds(emulation: Running) -> None:

@@ -166,6 +166,8 @@ def test_the_environment_of_the_command(tmp_path: Path) -> None:
         ("x = (", 1, "SyntaxError", "'(' was never closed", 1),
         ("import sys; sys.exit(3)", 1, "ExitCode", "the command ended with exit code 3", 3),
         ("import sys; sys.exit(2)", 1, "ExitCode", "the command ended with exit code 2", 2),
+        ("import sys; sys.exit('no such file: x')", 1, "ExitCode", "exit code 1; its last line: no such file: x", 1),
+        ("import sys; sys.exit('x' * 300 + '\\n\\n')", 1, "ExitCode", f"; its last line: {'x' * 200}…", 1),
         ("import sys; sys.exit(75)", 75, "ExitCode", "the command ended with exit code 75", 75),
         ("import os; os.kill(os.getpid(), 9)", 1, "Killed", "the command was killed by SIGKILL", 137),
     ],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 START = "Traceback (most recent call last):"
 RAISED = re.compile(r"([A-Za-z_][\w.]*)(?:: (.*))?$")
 SYNTAX = re.compile(r"((?:Syntax|Indentation|Tab)Error): (.*)$")
+LONGEST = 200  # characters of a last line
 FRAME = re.compile(r'  File ".*", line \d+')
 
 
@@ -29,7 +30,14 @@ def explain(returncode: int, stderr: Sequence[str]) -> JobFailure:
     code = 128 - returncode if returncode < 0 else returncode
     if killer:
         return JobFailure("Killed", f"the command was killed by {killer}", None, code)
-    return _raised(list(stderr), code) or JobFailure("ExitCode", f"the command ended with exit code {code}", None, code)
+    return _raised(list(stderr), code) or JobFailure("ExitCode", _ended(code, stderr), None, code)
+
+
+def _ended(code: int, stderr: Sequence[str]) -> str:
+    """The exit code with the last line of stderr: that is where a program says why it gives up."""
+    last = next((line.strip() for line in reversed(stderr) if line.strip()), "")
+    said = f"; its last line: {last if len(last) <= LONGEST else last[:LONGEST] + '…'}" if last else ""
+    return f"the command ended with exit code {code}{said}"
 
 
 def _signal(returncode: int) -> str | None:
