@@ -33,7 +33,7 @@ class Order:
 
 
 class Relay(ThreadingHTTPServer):
-    """Passes requests on to ``port`` but for what was ordered; ``puts``: path, bytes read and status (0: cut) of each."""
+    """Passes requests on to ``port`` but for what was ordered; ``puts``: path, bytes and status (0: cut) of each."""
 
     daemon_threads = True
     block_on_close = False
