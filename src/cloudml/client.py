@@ -12,7 +12,7 @@ from cloudml.errors import AlreadyExists, NotFound
 from cloudml.events import Events, Listener
 from cloudml.goals import Session, check_name, stack_name
 from cloudml.handles import EndpointHandle, Job, ModelVersion, model_fields, register, version_of
-from cloudml.monitors import MonitorHandle, watched
+from cloudml.monitors import MonitorHandle, follow, watched
 from cloudml.notebook import card, detaching
 from cloudml.specs import Endpoint, Model, TrainingJob, document, make
 from cloudml.spi import Plugin, Until
@@ -133,9 +133,12 @@ class Client:
         spec = make(Endpoint, name, fields)
         until = Until.DONE if wait else Until.SUBMITTED
         with detaching(f"endpoint {name}", "the same call again goes on from there"):
-            self.session.pursue(self.session.endpoint(name, spec), deadline, until)
+            pursuit = self.session.endpoint(name, spec)
+            self.session.pursue(pursuit, deadline, until)
             if spec.monitor:
-                self.session.pursue(self.session.monitor(name, spec.monitor))
+                self.session.pursue(self.session.monitor(name, spec.monitor, lambda: pursuit.goal))
+            else:
+                follow(self.session, name)
         return EndpointHandle(self.session, name)
 
     def _next_attempt(self, name: str, spec: TrainingJob) -> int:

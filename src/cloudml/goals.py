@@ -30,7 +30,7 @@ from cloudml.specs import (
     make,
     spec_hash,
 )
-from cloudml.spi import Call, Goal, Kind, Plugin, Provider, Reference, Until, Version
+from cloudml.spi import Call, Goal, Kind, Later, Plugin, Provider, Reference, Subject, Until, Version
 from cloudml.states import Key, Part, Phase, State
 from cloudml.waiting import Clock, Wait
 
@@ -163,14 +163,18 @@ class Session:
         goal = present(key, planned, have, {named[each]: found[each] for each in found})
         return Pursuit(self.provider.endpoints, goal, (self._document(planned),))
 
-    def monitor(self, endpoint: str, spec: Monitor) -> Pursuit[Any]:
-        """What is watched on an endpoint: a document, and the provider's own schedule where one is asked for."""
+    def monitor(self, endpoint: str, spec: Monitor, serves: Callable[[], Goal[Endpoint]] | None = None) -> Pursuit[Any]:
+        """What is watched on an endpoint: a document, and the provider's own schedule where one is asked for.
+
+        The schedule is told what the endpoint is to be by ``serves``, else what it is. NotFound if there is none.
+        """
         self._check("monitor", endpoint, spec)
         planned = spec.model_copy(update={"endpoint": endpoint})
         stored = artifacts.document(self.monitor_key(endpoint), document(planned), changes=True)
         native, key = self.provider.monitors, Key("monitor", endpoint, self.stack)
         if native is not None and spec.schedule:
-            return Pursuit(native, present(key, planned, None), (stored,))
+            subject = self._subject(endpoint, serves() if serves else None)
+            return Pursuit(native, present(key, planned, None, subject=subject), (stored,))
         if native is not None and native.observe(key, None) is not None:
             return Pursuit(native, Goal(key), (stored,))  # the schedule that was asked for before goes
         return self.content(stored)
@@ -283,6 +287,19 @@ class Session:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _subject(self, endpoint: str, serves: Goal[Endpoint] | None) -> Subject:
+        have = self.provider.endpoints.observe(Key("endpoint", endpoint, self.stack), None)
+        since = have.created if have else None
+        if serves is not None and serves.want is not None:
+            want, references = serves.want, serves.references
+            model = references[most_asked(want)]
+        elif have is not None:
+            want = self.spec_of(have, Endpoint)
+            model = self.reference_of(*self._named(most_asked(want)))
+        else:
+            raise NotFound(f"there is no endpoint {endpoint} in {self.stack}", hint="deploy it before it is watched")
+        return Subject(model, Later(f"time of {endpoint}") if since is None else since, want.redact)
+
     def content(self, content: Content) -> Pursuit[Content]:
         """A file, folder or document of the artifact store."""
         return Pursuit(Contents(self.provider.artifacts), Goal(Key(artifacts.KIND, content.key, self.stack), content))
@@ -332,6 +349,12 @@ class Session:
 
     def _spec_key(self, label: str) -> str:
         return f"{self.stack}/specs/{label}.json"
+
+
+def most_asked(want: Endpoint) -> str:
+    """The model that gets most of the traffic, as ``family:hash``."""
+    most = max(want.traffic, key=lambda name: want.traffic[name])
+    return want.deployments[most].model
 
 
 def _numbers(base: str, ids: Iterable[str]) -> list[int]:

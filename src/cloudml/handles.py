@@ -329,6 +329,7 @@ class EndpointHandle:
             spec = make(Endpoint, self.name, document(spec) | {"traffic": dict(traffic)})
         with detaching(str(self.key), "the same call again goes on from there"):
             self.session.pursue(self.session.endpoint(self.name, spec), deadline)
+            monitors.follow(self.session, self.name)
         return self
 
     def __repr__(self) -> str:

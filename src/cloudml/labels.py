@@ -7,7 +7,7 @@ from typing import Any
 
 from cloudml import specs
 from cloudml.errors import Conflict
-from cloudml.spi import Goal, Reference, Until, Want
+from cloudml.spi import Goal, Reference, Subject, Until, Want
 from cloudml.states import EMPTY, Key, Part, Phase, State
 
 JOB = "job"
@@ -20,9 +20,10 @@ def present(
     have: State | None,
     references: Mapping[str, Reference] = EMPTY,
     until: Until = Until.DONE,
+    subject: Subject | None = None,
 ) -> Goal[Any]:
     """The goal that a want is there; ``have`` is one look, taken before the loop, which tells what ran before."""
-    return Goal(key, want, until=until, labels=_labels(key, want, have), references=references)
+    return Goal(key, want, until=until, labels=_labels(key, want, have), references=references, subject=subject)
 
 
 def label(want: specs.Spec) -> str:

@@ -10,14 +10,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudml import artifacts, notebook, sidecars
 from cloudml.artifacts import Content
 from cloudml.errors import CloudmlError, ConfigError, NotFound
 from cloudml.events import Event, Happened
-from cloudml.goals import Session
+from cloudml.goals import Session, most_asked
 from cloudml.specs import Endpoint, Monitor
 from cloudml.spi import Window
 from cloudml.states import Captured, Key, State
@@ -25,7 +24,6 @@ from cloudml.states import Captured, Key, State
 if TYPE_CHECKING:
     from cloudml.monitoring import Comparison, Report
 
-SCHEMA_VERSION = 1
 TOLD_EVERY = 1000  # captured requests between two events
 
 
@@ -95,7 +93,7 @@ class MonitorHandle:
             raise NotFound(f"endpoint {self.endpoint} has no monitor", hint="endpoint.monitor(drift={'psi': 0.2})")
         state = self._endpoint()
         want = self.session.spec_of(state, Endpoint)
-        model = _most_asked(want)
+        model = most_asked(want)
         span = window or Window(start=time.time() - spec.window if spec.window else None)
         made = self._run(model, self._compared(state, _of_its_own(span, state), model, spec, want))
         if keep:
@@ -162,16 +160,9 @@ class MonitorHandle:
         return profile
 
     def _run(self, model: str, compared: Comparison) -> MonitorRun:
-        now = datetime.now(UTC)
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "endpoint": self.endpoint,
-            "time": now.isoformat(timespec="milliseconds"),
-            "model": model,
-            "report": compared.report.to_json(),
-            "profile": compared.profile.to_json(),
-        }
-        return MonitorRun(self.session, self.endpoint, f"{now:%Y%m%dT%H%M%S}.{now.microsecond // 1000:03}Z", document)
+        from cloudml.monitoring import kept
+
+        return MonitorRun(self.session, self.endpoint, *kept.of(self.endpoint, model, compared))
 
     def _keep(self, run: MonitorRun) -> None:
         body = json.dumps(run.document).encode()  # in its order, which is that of the tables
@@ -210,6 +201,15 @@ def runs_key(session: Session, endpoint: str) -> str:
     return f"{session.stack}/monitors/{endpoint}/runs"
 
 
+def follow(session: Session, endpoint: str) -> None:
+    """A native schedule is told what the endpoint serves by now; nothing happens where there is none."""
+    if session.provider.monitors is None:
+        return
+    spec = MonitorHandle(session, endpoint).spec
+    if spec is not None and spec.schedule:
+        session.pursue(session.monitor(endpoint, spec))
+
+
 def watched(session: Session) -> list[str]:
     """The endpoints of a stack that are watched."""
     return sorted({name for name, is_run in _documents(session) if not is_run})
@@ -241,9 +241,3 @@ def _documents(session: Session) -> Iterator[tuple[str, bool]]:
 def _of_its_own(window: Window, state: State) -> Window:
     """Without the time before the endpoint was made: what an earlier one of its name captured may be there still."""
     return replace(window, start=max(window.start or 0.0, state.created or 0.0) or None)
-
-
-def _most_asked(want: Endpoint) -> str:
-    """The model that gets most of the traffic, as ``family:hash``."""
-    most = max(want.traffic, key=lambda name: want.traffic[name])
-    return want.deployments[most].model

@@ -236,7 +236,12 @@ def _resources(session: Session, project: Wanted, rerun: Collection[str]) -> Ite
             partial(session.endpoint, name, endpoint, known.resolve), f"if {' and '.join(after)}" if after else ""
         )
         if endpoint.monitor:
-            yield Resource(partial(session.monitor, name, endpoint.monitor))
+            serves = partial(_goal, session, name, endpoint, known)
+            yield Resource(partial(session.monitor, name, endpoint.monitor, serves))
+
+
+def _goal(session: Session, name: str, endpoint: Endpoint, known: _Known) -> Goal[Endpoint]:
+    return session.endpoint(name, endpoint, known.resolve).goal
 
 
 def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool) -> Resource:

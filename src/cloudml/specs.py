@@ -212,6 +212,9 @@ STATISTICS = (
 )
 
 
+CRON = r"[\dA-Za-z*,/-]+(?:\s+[\dA-Za-z*,/-]+){4}"
+
+
 class Monitor(Spec):
     """What is watched on an endpoint: ``drift`` maps a statistic to its threshold; ``schedule`` is a cron line."""
 
@@ -230,6 +233,13 @@ class Monitor(Spec):
                 hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(STATISTICS)}"
                 raise ValueError(f"unknown statistic {name!r}; {hint}")
         return drift
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_a_cron_line(cls, schedule: str | None) -> str | None:
+        if schedule is not None and not re.fullmatch(CRON, schedule.strip()):
+            raise ValueError(f"{schedule!r} is no cron line: minute, hour, day, month, day of the week: '0 * * * *'")
+        return schedule
 
 
 class Endpoint(Serving):

@@ -88,6 +88,19 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What a monitor's schedule compares: an endpoint's requests with the baseline of its most asked model.
+
+    The baseline stands in the sidecar of ``model``; requests before ``since`` (seconds since the epoch) were those of
+    an earlier endpoint of the name; ``redact`` names the features that are never captured.
+    """
+
+    model: Reference
+    since: float | Later
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Version:
     """What one version of a family, known by its hash, is to be: READY (again), ARCHIVED, or gone where None.
 
@@ -110,7 +123,8 @@ class Goal(Generic[Want]):
     """Present (``want``), cancelled (``cancel``), absent (neither); or, of a family, one ``version`` otherwise.
 
     ``labels`` are all that the resource is to carry, the user's own too; ``references`` are the model versions that
-    ``want`` names. A goal with a ``version`` leaves the family and its other versions as they are.
+    ``want`` names, ``subject`` what a monitor with a schedule is to compare. A goal with a ``version`` leaves the
+    family and its other versions as they are.
     """
 
     key: Key
@@ -120,6 +134,7 @@ class Goal(Generic[Want]):
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     references: Mapping[str, Reference] = field(default_factory=lambda: EMPTY)
     version: Version | None = None
+    subject: Subject | None = None
 
     @property
     def present(self) -> bool:
@@ -398,6 +413,7 @@ __all__ = [
     "Repeat",
     "Scope",
     "Secret",
+    "Subject",
     "Telemetry",
     "Until",
     "Version",

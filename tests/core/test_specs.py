@@ -66,6 +66,8 @@ def test_the_statistics_are_those_that_are_computed() -> None:
 @pytest.mark.parametrize(
     ("kind", "fields", "said"),
     [
+        (Monitor, {"schedule": "hourly"}, "watch.schedule: 'hourly' is no cron line"),
+        (Monitor, {"schedule": "0 * * *"}, "watch.schedule: '0 * * *' is no cron line"),
         (Monitor, {"drift": {"psy": 0.2}}, "watch.drift: unknown statistic 'psy'; did you mean 'psi'?"),
         (
             TrainingJob,

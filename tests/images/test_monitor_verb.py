@@ -71,6 +71,22 @@ def sagemaker(path: Path, found: list[list[Any]]) -> Path:
     return path
 
 
+def azure(folder: Path, found: list[list[Any]]) -> Path:
+    """The two collections of Azure's data collector, as CloudEvents; the answer of the last request was not kept."""
+    for name, bodies in (
+        ("request", [{"instances": [row]} for row in found]),
+        ("response", [{"predictions": [n]} for n, _ in enumerate(found[:-1])]),
+    ):
+        path = folder / f"fraud-api-1a2b/blue-3c4d/{name}/2026/11/20/10/x.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = "/subscriptions/s/onlineEndpoints/fraud-api-1a2b/deployments/blue-3c4d"
+        about = {"specversion": "1.0", "type": f"azureml.inference.{name}", "source": source}
+        about["time"] = "2026-11-20T10:15:00+00:00"
+        lines = [{**about, "id": f"{name}{n}", "correlationid": str(n), "data": body} for n, body in enumerate(bodies)]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"type": "azureml.infer')
+    return folder
+
+
 def run(baseline: Path, captured: Path, output: Path, *more: str) -> int:
     given = ["--baseline", str(baseline), "--captured", str(captured), "--output", str(output)]
     return monitor([*given, "--limit", "psi=0.2", *more], root=output / "nothing")
@@ -174,6 +190,37 @@ def test_the_rows_of_every_encoding_are_the_same(tmp_path: Path) -> None:
     records = list(Records(sagemaker(tmp_path / "x.jsonl", found)))
     assert [record.inputs for record in records] == [[row] for row in found]
     assert [record.outputs for record in records] == [[1]] * 3
+
+
+def test_azures_requests_have_their_answers(tmp_path: Path) -> None:
+    found = rows(3)
+    records = Records(azure(tmp_path, found))
+    assert [record.inputs for record in records] == [[row] for row in found]
+    assert [record.outputs for record in records] == [[0], [1], []]
+    assert {record.deployment for record in records} == {"blue-3c4d"}
+    assert len(list(Records(tmp_path, end=records.start or 1.0))) == 0
+
+
+def test_a_run_that_is_kept_is_one_document_named_by_its_time(baseline: Path, tmp_path: Path) -> None:
+    captured = azure(tmp_path / "in", rows(500, shift=2, seed=2))
+    named = ("--endpoint", "fraud-api", "--model", "fraud:1a2b3c4d")
+    assert run(baseline, captured, tmp_path / "out", *named) == 0
+    (path,) = (tmp_path / "out").iterdir()
+    found = json.loads(path.read_text())
+    assert (found["endpoint"], found["model"], found["report"]["verdict"]) == ("fraud-api", "fraud:1a2b3c4d", "drift")
+    assert path.name == f"{found['time'][:23].replace('-', '').replace(':', '')}Z.json"
+    assert run(baseline, captured, tmp_path / "late", *named, "--window", "60") == 0
+    (late,) = (tmp_path / "late").iterdir()
+    assert json.loads(late.read_text())["report"]["samples"] == 0
+    with pytest.raises(ConfigError, match="--endpoint and --model"):
+        run(baseline, captured, tmp_path / "out", "--endpoint", "fraud-api")
+
+
+def test_a_feature_that_is_never_kept_is_no_finding(baseline: Path, tmp_path: Path) -> None:
+    own(tmp_path / "a.jsonl", [[None, row[1]] for row in rows(500, seed=2)])
+    assert run(baseline, tmp_path / "a.jsonl", tmp_path / "seen", "--fail-on", "drift") == DRIFTED
+    redacted = ("--redacted", "size", "--fail-on", "drift")
+    assert run(baseline, tmp_path / "a.jsonl", tmp_path / "hidden", *redacted) == 0
 
 
 @pytest.mark.parametrize(

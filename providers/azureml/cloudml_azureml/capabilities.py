@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from cloudml.spi import Capability as C
 from cloudml.spi import No, Yes
 
-CRON = No("not written yet; run 'cloudml monitors run' from any cron", planned=True)
 RENDERED = Yes("golden requests")
 
 CAPABILITIES: Mapping[C, Yes | No] = {
@@ -37,5 +36,5 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS_TIMEOUT: Yes("golden requests, up to 180 seconds"),
     C.ENDPOINTS_PIN: Yes(),
     C.MONITORS: Yes(),
-    C.MONITORS_SCHEDULE: CRON,
+    C.MONITORS_SCHEDULE: Yes(),
 }

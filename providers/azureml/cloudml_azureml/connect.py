@@ -16,6 +16,7 @@ from cloudml_azureml.endpoints import AzureEndpoints
 from cloudml_azureml.history import History
 from cloudml_azureml.jobs import AzureJobs
 from cloudml_azureml.models import AzureModels
+from cloudml_azureml.monitors import AzureMonitors
 from cloudml_azureml.predicting import Predictor
 from cloudml_azureml.telemetry import AzureTelemetry
 from cloudml_azureml.wire import Wire
@@ -25,14 +26,14 @@ WORKSPACE = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLear
 
 @dataclass(frozen=True)
 class AzureProvider:
-    """What ``connect`` returns; monitors live in the artifact store."""
+    """What ``connect`` returns."""
 
     jobs: AzureJobs
     models: AzureModels
     endpoints: AzureEndpoints
     artifacts: Objects
     telemetry: AzureTelemetry
-    monitors: None = None
+    monitors: AzureMonitors
 
 
 def provider(config: Any, caller: Caller) -> AzureProvider:
@@ -54,6 +55,7 @@ def provider(config: Any, caller: Caller) -> AzureProvider:
         endpoints=AzureEndpoints(wire, artifacts, Predictor(wire, caller), image),
         artifacts=artifacts,
         telemetry=AzureTelemetry(wire, artifacts, history, caller),
+        monitors=AzureMonitors(wire, artifacts, image, compute),
     )
 
 

@@ -16,7 +16,7 @@ from cloudml.errors import ConfigError, NotFound
 from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Payload, leaves, patched
 from cloudml.states import Failure, Key, Part, Phase, State
-from cloudml_azureml import environments, instances
+from cloudml_azureml import environments, instances, places
 from cloudml_azureml.models import SIDECAR
 from cloudml_azureml.options import NAME, EndpointOptions
 from cloudml_azureml.predicting import Predictor
@@ -34,7 +34,6 @@ PHASES: Mapping[str, Phase] = {
 CHILD = "cloudml-deployment"  # the tag of a child that says which deployment it is
 LONGEST = 180.0  # seconds of a request
 LAST_LINES = 5
-LONGEST_NAME, HASH = 32, 4  # characters of an endpoint's name, and of the hash at its end
 COLLECTIONS = ("request", "response")
 
 
@@ -135,11 +134,7 @@ class AzureEndpoints:
             yield environments.serving(self._image_of(key, deployment))
 
     def _image_of(self, key: Key, deployment: specs.Deployment) -> str:
-        image = deployment.image or self._image
-        if image is None:
-            hint = "push one by 'cloudml image push', and set 'image' of provider 'azureml' ($CLOUDML_AZUREML_IMAGE)"
-            raise ConfigError(f"{key}: azureml needs an image that serves", hint=hint)
-        return image
+        return environments.universal(key, deployment.image or self._image)
 
     def _parent(
         self,
@@ -197,9 +192,7 @@ class AzureEndpoints:
         return Call(f"DELETE {path}", path, {}, why, Effect.DELETE)
 
     def _path(self, key: Key) -> str:
-        """An endpoint's name is the whole region's, so ours ends with a hash of its workspace."""
-        mark = specs.hash8([self._wire.workspace, key.name])[:HASH]
-        return f"onlineEndpoints/{key.name[: LONGEST_NAME - HASH - 1].rstrip('-')}-{mark}"
+        return f"onlineEndpoints/{places.endpoint(self._wire.workspace, key.name)}"
 
     def _model(self, id: Any) -> Any:
         """A version's path as the full id; a Later stays what it is."""

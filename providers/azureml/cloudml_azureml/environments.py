@@ -6,13 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cloudml import specs
+from cloudml.errors import ConfigError
 from cloudml.spi import Call
-from cloudml.states import Part, Phase
+from cloudml.states import Key, Part, Phase
 from cloudml_azureml.wire import Wire
 
 PORT = 8080
 ROUTES: Mapping[str, str] = {"liveness": "/livez", "readiness": "/readyz", "scoring": "/invocations"}
 KIND = "environment"
+
+
+def universal(key: Key, image: str | None) -> str:
+    """The image that serves and monitors. ConfigError if there is none."""
+    if image is None:
+        hint = "push one by 'cloudml image push', and set 'image' of provider 'azureml' ($CLOUDML_AZUREML_IMAGE)"
+        raise ConfigError(f"{key}: azureml needs an image that serves", hint=hint)
+    return image
 
 
 def training(image: str) -> tuple[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from cloudml.errors import ConfigError
 from cloudml.specs import Resources
 
 GIB = 1 << 30
+SERVERLESS = "serverless"  # the compute of jobs that name no cluster
 
 
 class Size(NamedTuple):

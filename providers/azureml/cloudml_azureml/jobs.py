@@ -11,7 +11,7 @@ from cloudml.objects import Objects
 from cloudml.outputs import Left, Outputs
 from cloudml.spi import Call, Effect, Goal, Operation, leaves, patched, spec_key
 from cloudml.states import EMPTY, Failure, Key, Phase, State
-from cloudml_azureml import environments, instances
+from cloudml_azureml import environments, instances, places
 from cloudml_azureml.history import History
 from cloudml_azureml.options import NAME, JobOptions
 from cloudml_azureml.wire import Wire
@@ -30,7 +30,6 @@ PHASES: Mapping[str, Phase] = {
     "CancelRequested": Phase.CANCELLING,
     "Canceled": Phase.CANCELLED,
 }
-SERVERLESS = "serverless"
 OUTPUT = "run"
 NO_REASON = "the job failed; its log says why"
 
@@ -97,8 +96,8 @@ class AzureJobs:
         options = JobOptions.model_validate(want.options.get(NAME, {}))
         stack, place = goal.key.stack, self._artifacts.uri
         inputs = {
-            "cloudml": _file(place(bundle.key(stack))),
-            "spec": _file(place(spec_key(stack, want))),
+            "cloudml": places.file(place(bundle.key(stack))),
+            "spec": places.file(place(spec_key(stack, want))),
             **({"source": self._input(stack, want.source)} if want.source else {}),
             **{f"input_{name}": self._input(stack, value) for name, value in sorted(want.inputs.items())},
         }
@@ -125,11 +124,11 @@ class AzureJobs:
     def _machines(self, want: specs.TrainingJob, options: JobOptions) -> dict[str, Any]:
         """Serverless machines of a size, or nodes of a cluster."""
         resources: dict[str, Any] = {"instanceCount": want.nodes}
-        compute = options.compute or self._compute or SERVERLESS
+        compute = options.compute or self._compute or instances.SERVERLESS
         found: dict[str, Any] = {"resources": resources}
         if want.resources.shm:
             resources["shmSize"] = f"{-(-want.resources.shm // (1 << 20))}m"
-        if compute == SERVERLESS:
+        if compute == instances.SERVERLESS:
             resources["instanceType"] = instances.choose(want.resources, instances.TRAINING, options.instance_type)
             if want.spot:
                 found["queueSettings"] = {"jobTier": "Spot"}
@@ -151,8 +150,8 @@ class AzureJobs:
         kind, _, digest = value.partition(":")
         if kind == "sha256":
             uri = self._artifacts.uri(f"{stack}/content/{digest}")
-            return _file(uri) if "/" in digest else _folder(uri)
-        return _file(value) if "." in value.rpartition("/")[2] else _folder(value)
+            return places.file(uri) if "/" in digest else places.folder(uri)
+        return places.file(value) if "." in value.rpartition("/")[2] else places.folder(value)
 
     def _output(self, key: Key) -> str:
         return self._artifacts.uri(f"{key.stack}/runs/{key.name}")
@@ -179,11 +178,3 @@ class AzureJobs:
             created=datetime.fromisoformat(made).timestamp(),
             native=job,
         )
-
-
-def _file(uri: str) -> dict[str, str]:
-    return {"jobInputType": "uri_file", "mode": "ReadOnlyMount", "uri": uri}
-
-
-def _folder(uri: str) -> dict[str, str]:
-    return {"jobInputType": "uri_folder", "mode": "ReadOnlyMount", "uri": uri}

@@ -15,6 +15,7 @@ from cloudml.objects import Objects
 from cloudml.spi import Caller, Window
 from cloudml.states import Captured, LogLine, Sample, State
 from cloudml_azureml.history import History
+from cloudml_azureml.places import COLLECTED
 from cloudml_azureml.wire import Wire
 
 LOG = "user_logs/std_log"  # of each node: std_log.txt, std_log_process_1.txt …
@@ -44,7 +45,7 @@ class AzureTelemetry:
     def captured(self, have: State, window: Window) -> Iterator[Captured]:
         """Requests with their answers, oldest first."""
         for part in have.of("deployment"):
-            root = f"modelDataCollector/{have.id}/{part.id}"
+            root = f"{COLLECTED}/{have.id}/{part.id}"
             answers = {event["correlationid"]: event for event in self._events(f"{root}/response")}
             for event in sorted(self._events(f"{root}/request"), key=lambda each: str(each["time"])):
                 if _inside(event["time"], window):

@@ -31,6 +31,7 @@ VERSIONS: Mapping[str, str] = {
     "jobs": "2024-01-01-preview",
     "onlineEndpoints": "2022-02-01-preview",
     "deployments": "2023-04-01-preview",
+    "schedules": "2023-06-01-preview",
 }
 WRITES: Mapping[tuple[str, str], str] = {
     ("PUT", "jobs"): "2025-01-01-preview",

@@ -1,7 +1,7 @@
 """Containers as processes of this machine: the file tree of the cloud around this Python environment.
 
     FOLDER/tasks/       the process engine's
-           places/ID-*/ box/  home/  tmp/  of one container; root/ where boxes are refused
+           places/ID-*/ box/  home/  tmp/  bin/  of one container; root/ where boxes are refused
 
 Images are not used. The universal image is known as the runtime that it contains; any other runs only with a command.
 """
@@ -38,7 +38,9 @@ import sys, pathlib
 from cloudml.runtime.entrypoint import main
 sys.exit(main(sys.argv[2:], pathlib.Path(sys.argv[1])))
 """
+SCRIPT = f'#!/bin/sh\nexec "{{python}}" -c "{ENTER}" "{{root}}" "$@"\n'  # the same, for a command line that names it
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+OWN = {"home": "rw", "tmp": "rw", "bin": "ro"}  # the folders of a container's own, and how it sees them
 ROOT = "CLOUDML_ROOT"  # where boxes are refused: the folder that stands for the container's /
 ENDING = 30.0  # seconds for a killed container to be gone
 LOOK_EVERY = 0.01  # seconds
@@ -74,8 +76,10 @@ class ProcessContainers:
         argv = _argv(known, "/" if self._boxed else str(place / "root"))
         labels = {"place": place.name}
         try:
-            for name in ("home", "tmp"):
+            for name in OWN:
                 (place / name).mkdir(mode=0o700, parents=True)
+            if UNIVERSAL in known.image:
+                _entry_point(place / "bin" / ENTRYPOINT, "/" if self._boxed else str(place / "root"))
             port = free_port() if container.port else None
             if port:
                 labels["port"] = str(port)
@@ -131,7 +135,7 @@ class ProcessContainers:
     def _in_box(self, container: Container, argv: tuple[str, ...], env: Mapping[str, str], place: Path) -> Box:
         mounts = {
             path: (source, "ro" if path in container.read_only else "rw") for path, source in container.mounts.items()
-        } | {str(place / name): (place / name, "rw") for name in ("home", "tmp")}
+        } | {str(place / name): (place / name, how) for name, how in OWN.items()}
         network = None if container.port or container.peers or refusal(network=True) else self._network()
         return Box(
             argv,
@@ -186,9 +190,14 @@ def _runtime(arguments: tuple[str, ...], root: str) -> tuple[str, ...]:
     return (sys.executable, "-c", ENTER, root, *arguments)
 
 
+def _entry_point(path: Path, root: str) -> None:
+    path.write_text(SCRIPT.format(python=sys.executable, root=root), encoding="utf-8")
+    path.chmod(0o755)
+
+
 def _own(place: Path) -> dict[str, str]:
     """What every container has: this Python environment on its path, and folders of its own."""
-    path = f"{Path(sys.executable).parent}:{SYSTEM_PATH}"
+    path = f"{place / 'bin'}:{Path(sys.executable).parent}:{SYSTEM_PATH}"
     return {"PATH": path, "HOME": str(place / "home"), "TMPDIR": str(place / "tmp"), "LANG": "C.UTF-8"}
 
 

@@ -1,14 +1,17 @@
-"""Captured requests from files: cloudml's own records, and SageMaker's, by the line.
+"""Captured requests from files: cloudml's own records, SageMaker's, and Azure's, by the line.
 
 SageMaker's data capture writes ``<prefix>/<endpoint>/<variant>/yyyy/mm/dd/hh/*.jsonl``; its monitoring containers find
-that tree below ``dataset_source``. A line that cannot be read is counted, not fatal: the last may be half written.
+that tree below ``dataset_source``. Azure's data collector writes ``<endpoint>/<deployment>/request/…/*.jsonl`` and the
+answers apart, under ``response``, as CloudEvents that a ``correlationid`` joins (shared facts, azureml.md). A line that
+cannot be read is counted, not fatal: the last may be half written.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +19,13 @@ from typing import Any
 
 import orjson
 
+from cloudml import payloads
 from cloudml.errors import ConfigError
 from cloudml.runtime import dialects
 from cloudml.runtime.rows import Refused
 from cloudml.states import Captured
+
+ANSWERS, ANSWERED = "response", "azureml.inference.response"  # a collection's folder, and the type of its events
 
 
 @dataclass
@@ -35,18 +41,21 @@ class Records:
         if not self.place.exists():
             raise ConfigError(f"there is no {self.place} to read captured requests from")
         found = [self.place] if self.place.is_file() else sorted(self.place.rglob("*.jsonl"))
+        answers = _answers([path for path in found if ANSWERS in path.parts])
         for path in found:
             with open(path, "rb") as file:
                 for line in file:
-                    record = self._read(line)
+                    record = self._read(line, answers)
                     if record is not None and self._within(record.time):
                         yield record
 
-    def _read(self, line: bytes) -> Captured | None:
+    def _read(self, line: bytes, answers: Mapping[str, list[Any]]) -> Captured | None:
         if not line.strip():
             return None
         try:
             document = orjson.loads(line)
+            if "specversion" in document:
+                return _azure(document, answers)
             return _sagemaker(document) if "captureData" in document else _own(document)
         except (ValueError, KeyError, TypeError, LookupError, Refused, binascii.Error):
             self.unreadable += 1
@@ -84,6 +93,29 @@ def _sagemaker(document: Mapping[str, Any]) -> Captured:
     outputs = _outputs(*_body(data["endpointOutput"])) if data.get("endpointOutput") else []
     names = list(query.columns) if query.columns else None
     return Captured(about["eventId"], about["inferenceTime"], rows, outputs, names)
+
+
+def _azure(document: Mapping[str, Any], answers: Mapping[str, list[Any]]) -> Captured | None:
+    """A request with its answer; None for what is the answer itself."""
+    if not document["type"].endswith(".request"):
+        return None
+    seconds(document["time"])
+    rows, names = payloads.of_json(document["data"])
+    id = str(document["correlationid"])
+    deployment = str(document.get("source", "")).rpartition("/deployments/")[2]
+    return Captured(id, document["time"], rows, answers.get(id, []), names, deployment or None)
+
+
+def _answers(paths: Iterable[Path]) -> dict[str, list[Any]]:
+    """Azure's answers by the id of their request; what else lies there is nobody's answer."""
+    found: dict[str, list[Any]] = {}
+    for path in paths:
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                event = orjson.loads(line)
+                if event["type"] == ANSWERED:
+                    found[str(event["correlationid"])] = payloads.of_json(event["data"])[0]
+    return found
 
 
 def _body(part: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -6,7 +6,8 @@ Without options it keeps to SageMaker's contract for monitoring containers: ``da
 ``baseline_statistics`` (here a sidecar or a baseline of cloudml), ``start_time``, ``end_time`` and
 ``publish_cloudwatch_metrics``; limits come as ``CLOUDML_LIMITS={"psi": 0.2}``. On Azure it is a schedule's command.
 
-It writes ``report.json``, ``report.html``, ``statistics.json`` and ``constraint_violations.json``.
+It writes ``report.json``, ``report.html``, ``statistics.json`` and ``constraint_violations.json``; with ``--endpoint``
+and ``--model`` the one document by which ``cloudml monitors history`` knows the run, named by its time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cloudml.errors import ConfigError
-from cloudml.monitoring import constraint_files
+from cloudml.monitoring import constraint_files, kept
 from cloudml.monitoring.checks import MIN_SAMPLES
 from cloudml.monitoring.report import Report
 from cloudml.monitoring.run import Comparison, compare
@@ -46,14 +48,17 @@ class Asked:
     end: float | None
     fail: bool = False
     publish: bool = False
+    redacted: tuple[str, ...] = ()
+    endpoint: str | None = None
+    model: str | None = None
 
 
 def monitor(options: Sequence[str], root: Path = Path("/")) -> int:
     """Compare and write. Returns 0, or 7 for drift where ``--fail-on drift`` was given. Raises ConfigError."""
     asked = _from_options(options) if options else from_environment(os.environ)
     records = Records(asked.captured, asked.start, asked.end)
-    found = compare(_baseline(asked.baseline), records, asked.limits, asked.min_samples)
-    _write(asked.output, found)
+    found = compare(_baseline(asked.baseline), records, asked.limits, asked.min_samples, redacted=asked.redacted)
+    _write(asked.output, _documents(asked, found))
     if records.unreadable:
         sys.stderr.write(f"cloudml: {records.unreadable} captured lines could not be read\n")
     _tell_sagemaker(found.report, root, asked.publish)
@@ -94,19 +99,28 @@ def _from_options(options: Sequence[str]) -> Asked:
         parser.add_argument(name, required=True, type=Path)
     parser.add_argument("--limit", action="append", default=[])
     parser.add_argument("--min-samples", type=int, default=MIN_SAMPLES)
+    parser.add_argument("--window", type=float)
+    parser.add_argument("--redacted", action="append", default=[])
+    parser.add_argument("--endpoint")
+    parser.add_argument("--model")
     parser.add_argument("--start")
     parser.add_argument("--end")
     parser.add_argument("--fail-on", choices=["drift"])
     given = parser.parse_args(list(options))
+    if (given.endpoint is None) != (given.model is None):
+        parser.error("--endpoint and --model, together, say what a run that is kept was of")
     return Asked(
         baseline=given.baseline,
         captured=given.captured,
         output=given.output,
         limits=dict(_limit(text) for text in given.limit),
         min_samples=given.min_samples,
-        start=_moment(given.start),
+        start=_later(_moment(given.start), time.time() - given.window if given.window else None),
         end=_moment(given.end),
         fail=given.fail_on == "drift",
+        redacted=tuple(given.redacted),
+        endpoint=given.endpoint,
+        model=given.model,
     )
 
 
@@ -143,14 +157,26 @@ def _baseline(place: Path) -> Mapping[str, Any]:
     return baseline
 
 
-def _write(folder: Path, found: Comparison) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
+def _later(one: float | None, other: float | None) -> float | None:
+    found = [moment for moment in (one, other) if moment is not None]
+    return max(found, default=None)
+
+
+def _documents(asked: Asked, found: Comparison) -> dict[str, str]:
+    """Texts by the names of their files."""
+    if asked.endpoint and asked.model:
+        name, document = kept.of(asked.endpoint, asked.model, found)
+        return {f"{name}.json": json.dumps(document)}
+    return {
         "report.json": json.dumps(found.report.to_json(), indent=2),
         "report.html": found.html(),
         "statistics.json": json.dumps(constraint_files.statistics(found.baseline, found.profile), indent=2),
         "constraint_violations.json": json.dumps(constraint_files.violations(found.report), indent=2),
     }
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         unfinished = folder / f".{name}.{os.getpid()}"
         unfinished.write_text(text, encoding="utf-8")

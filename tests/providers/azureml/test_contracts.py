@@ -22,9 +22,11 @@ from cloudml.testing.conformance import (
 )
 from cloudml.testing.conformance.faults import disturbed
 from cloudml.testing.conformance.kills import LEAST, POINTS, walked
-from cloudml.testing.conformance.scenarios import SCENARIOS
+from cloudml.testing.conformance.scenarios import SCENARIOS, SCHEDULES
 from cloudml_azureml.plugin import Config, plugin
 
+WAYS = {**SCENARIOS, **SCHEDULES}
+SCHEDULED = tuple(SCHEDULES)
 KILLED = ("job-run", "job-cancelled", "model-registered", "alias-moved", "endpoint-created")
 LOST = ("job-run", "model-registered", "endpoint-created")
 
@@ -56,15 +58,15 @@ class TestMonitors(MonitorsContract):
     pass
 
 
-@pytest.mark.parametrize("name", KILLED)
+@pytest.mark.parametrize("name", [*KILLED, *SCHEDULED])
 def test_a_kill_at_any_point_changes_nothing(
     rig: Rig, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    number = walked(rig, SCENARIOS[name])
+    number = walked(rig, WAYS[name])
     record_property(POINTS, number)
     assert number >= LEAST
 
 
-@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("name", [*LOST, *SCHEDULED])
 def test_an_answer_that_is_lost_makes_nothing_twice(rig: Rig, name: str) -> None:
-    assert disturbed(rig, SCENARIOS[name], "taken ") >= 1
+    assert disturbed(rig, WAYS[name], "taken ") >= 1

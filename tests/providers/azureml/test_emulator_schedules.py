@@ -33,8 +33,8 @@ def recurs(frequency: str, interval: int = 1, **schedule: Any) -> dict[str, Any]
         ("* * * * *", ["11-02 10:31", "12-24 00:00"], []),
         ("15 3 * * *", ["11-03 03:15"], ["11-03 03:16", "11-03 04:15"]),
         ("*/20 8-10 * * 1-5", ["11-03 08:40", "11-06 10:00"], ["11-03 08:30", "11-07 08:40", "11-03 11:00"]),
-        ("0 0 1,15 * *", ["11-15 00:00", "12-01 00:00"], ["11-16 00:00"]),
-        ("0 0 13 * 5", ["11-13 00:00", "11-06 00:00"], ["11-12 00:00"]),  # either day, as cron has it
+        ("0 0 1,15 * *", ["11-15 00:00", "11-16 00:00"], ["11-16 01:00"]),  # days of the month are ignored
+        ("0 0 13 12 5", ["11-13 00:00", "11-06 00:00"], ["11-12 00:00"]),  # and months
         ("0 12 * * 0", ["11-08 12:00"], ["11-09 12:00"]),
         ("0 12 * * 7", ["11-08 12:00"], ["11-09 12:00"]),
         (recurs("Minute", 15), ["11-02 10:45", "11-03 00:00"], ["11-02 10:46"]),
@@ -77,7 +77,8 @@ def jobs(account: Account, **query: str) -> list[Any]:
 
 
 def test_what_is_due_is_submitted_once(account: Account) -> None:
-    scheduled(account, "often", trigger={"triggerType": "Cron", "expression": "0 3 * * *"})
+    often = {"triggerType": "Cron", "expression": "0 3 * * *", "startTime": "2026-01-01T00:00:00"}
+    scheduled(account, "often", trigger=often)
     scheduled(account, "off", isEnabled=False)
     schedules = account.emulated.azure.schedules
     schedules.tick(moment("2026-12-01 03:01"))
@@ -92,6 +93,14 @@ def test_what_is_due_is_submitted_once(account: Account) -> None:
     assert jobs(account, scheduled="true") == [account.ask("GET", f"jobs/{job['name']}", "2024-01-01-preview")]
     assert jobs(account, scheduleId="other") == []
     assert len(jobs(account, jobType="command")) == 2
+
+
+def test_without_a_start_it_runs_at_once(account: Account) -> None:
+    scheduled(account, "now")
+    (job,) = until(lambda: jobs(account), bool)
+    assert job["name"].startswith("now-")
+    scheduled(account, "now", displayName="again")
+    assert len(jobs(account)) == 1, "a change is no beginning"
 
 
 def test_somebody_can_trigger_it(account: Account) -> None:

@@ -1,4 +1,8 @@
-"""When a schedule's trigger is due: cron expressions of five fields and recurrences, by the minute, in a zone."""
+"""When a schedule's trigger is due: cron expressions of five fields and recurrences, by the minute, in a zone.
+
+Of a cron expression the service ignores the days of the month and the months, as if they were ``*``
+(learn.microsoft.com, how-to-schedule-pipeline-job).
+"""
 
 from __future__ import annotations
 
@@ -82,12 +86,9 @@ def _field(part: str, low: int, high: int) -> set[int]:
 
 
 def _cron(expression: str, moment: datetime) -> bool:
-    minutes, hours, days, months, weekdays = _parsed(expression)
-    if moment.minute not in minutes or moment.hour not in hours or moment.month not in months:
-        return False
-    _, _, day, _, weekday = expression.split()
-    in_month, in_week = moment.day in days, bool({moment.isoweekday(), moment.isoweekday() % 7} & weekdays)
-    return in_month or in_week if "*" not in (day, weekday) else in_month and in_week
+    minutes, hours, _, _, weekdays = _parsed(expression)
+    in_week = bool({moment.isoweekday(), moment.isoweekday() % 7} & weekdays)
+    return moment.minute in minutes and moment.hour in hours and in_week
 
 
 def _recurs(trigger: Document, moment: datetime, start: datetime) -> bool:

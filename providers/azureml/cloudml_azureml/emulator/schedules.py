@@ -1,5 +1,7 @@
 """Schedules: resources that submit their command job when they are triggered, by somebody or by the time.
 
+One without a start runs at once, and then when it is due (learn.microsoft.com, reference-yaml-schedule).
+
 A schedule whose action is a monitor is kept as what it is; Azure's own monitors run on Spark and are not emulated.
 """
 
@@ -55,6 +57,8 @@ class Schedules:
 
         def done(failure: Refused | None) -> None:
             made.properties["provisioningState"] = "Failed" if failure else "Succeeded"
+            if before is None and not failure and not wanted["trigger"].get("startTime"):
+                self._submitted(call.workspace, made)
 
         operation = self._operations.begin(call.workspace, (state,), done)
         return call.promised("schedules", made, operation, created=before is None)
@@ -112,14 +116,18 @@ class Schedules:
         """Submits what is due in this minute."""
         for workspace in self._store:
             for schedule in workspace.children("schedules"):
-                properties = schedule.properties
                 created = datetime.fromisoformat(schedule.created.replace("Z", "+00:00"))
-                job = properties["action"]["actionType"] == "CreateJob" and properties["isEnabled"]
-                if job and moments.due(properties["trigger"], minute, created):
-                    try:
-                        self.submit(workspace, schedule)
-                    except Refused as refused:
-                        properties["properties"] = {**properties["properties"], "azureml.lastError": refused.message}
+                if moments.due(schedule.properties["trigger"], minute, created):
+                    self._submitted(workspace, schedule)
+
+    def _submitted(self, workspace: Workspace, schedule: Resource) -> None:
+        """By the time: what cannot be submitted is written down, since nobody is there to be told."""
+        properties = schedule.properties
+        if properties["action"]["actionType"] == "CreateJob" and properties["isEnabled"]:
+            try:
+                self.submit(workspace, schedule)
+            except Refused as refused:
+                properties["properties"] = {**properties["properties"], "azureml.lastError": refused.message}
 
     def close(self) -> None:
         self._closing.set()

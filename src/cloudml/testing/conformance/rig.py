@@ -18,7 +18,20 @@ from cloudml.events import Event, Events, Happened
 from cloudml.labels import present
 from cloudml.reconcile import look, reconcile
 from cloudml.run import Run
-from cloudml.spi import Call, Goal, Kind, Later, Payload, Plugin, Provider, Reference, Until, Version, spec_key
+from cloudml.spi import (
+    Call,
+    Goal,
+    Kind,
+    Later,
+    Payload,
+    Plugin,
+    Provider,
+    Reference,
+    Subject,
+    Until,
+    Version,
+    spec_key,
+)
 from cloudml.states import Key, Phase, State
 from cloudml.testing.killing import Points, Watched
 from cloudml.testing.world import World
@@ -189,7 +202,8 @@ class Process:
 
     def goal(self, kind: str, name: str, want: specs.Spec, until: Until = Until.DONE) -> Goal[Any]:
         references = self._references(want) if isinstance(want, specs.Endpoint) else {}
-        return present(self.key(kind, name), want, self.state(kind, name, want), references, until)
+        subject = self._subject() if isinstance(want, specs.Monitor) else None
+        return present(self.key(kind, name), want, self.state(kind, name, want), references, until, subject)
 
     def plan(self, kind: str, name: str, want: specs.Spec | None) -> Sequence[Call]:
         """What would be sent."""
@@ -240,6 +254,12 @@ class Process:
         """Every resource that carries this stack's label."""
         kinds = [kind for kind, attribute in KINDS.items() if getattr(self.provider, attribute) is not None]
         return [state for kind in kinds for state in self.kind(kind).list(self.stack)]
+
+    def _subject(self) -> Subject:
+        """The first model, whether it is registered or not: a schedule names its sidecar."""
+        family, _, spec = (text := self.rig.models[0].reference).partition(":")
+        sidecar = self.provider.artifacts.uri(f"{self.stack}/models/{family}/{spec}.json")
+        return Subject(replace(self._reference(text), version="1", sidecar=sidecar), since=0.0)
 
     def _references(self, want: specs.Endpoint) -> dict[str, Reference]:
         return {each.model: self._reference(each.model) for each in want.deployments.values()}
