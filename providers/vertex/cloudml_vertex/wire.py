@@ -6,12 +6,15 @@ state and polls no faster than every five seconds (shared facts, vertex.md §1, 
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
+import grpc
 from google.api_core.operation import Operation as Future
 from google.auth.credentials import Credentials
 from google.cloud import aiplatform_v1
@@ -35,6 +38,7 @@ SERVICES: Mapping[str, str] = {
 DEPLOYING = ("DeployModel", "UndeployModel")  # of an endpoint, whatever their names say
 WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 VERB = re.compile(r"^[A-Z][a-z]+")
+ROOTS = "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,11 @@ class Wire:
     def _client(self, service: str) -> Any:
         if service not in self._clients:
             host = f"{self.place.location}-aiplatform.googleapis.com"
-            self._clients[service] = getattr(aiplatform_v1, service)(
-                credentials=self._credentials, transport=self._transport, client_options={"api_endpoint": host}
+            client = getattr(aiplatform_v1, service)
+            self._clients[service] = client(
+                credentials=self._credentials,
+                transport=_transport(client, self._transport),
+                client_options={"api_endpoint": host},
             )
         return self._clients[service]
 
@@ -120,6 +127,17 @@ class Wire:
     def _get_operation(self, name: str) -> dict[str, Any]:
         answer = self._longrunning.get_operation(operations_pb2.GetOperationRequest(name=name))
         return _plain(answer)
+
+
+def _transport(client: Any, name: str) -> Callable[..., Any]:
+    """Makes a transport that trusts the roots of now: gRPC itself reads the variable once a process, and a process
+    may be led to an emulation, to another and back.
+    """
+    made: Callable[..., Any] = client.get_transport_class(name)
+    file = os.environ.get(ROOTS)
+    if name != "grpc" or not file:
+        return made
+    return partial(made, ssl_channel_credentials=grpc.ssl_channel_credentials(Path(file).read_bytes()))
 
 
 def _service(method: str) -> str:
