@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -98,6 +99,7 @@ class Vertex:
             self.close,
             inspect=self.inspect,
             reset=self.reset,
+            account=self.account,
         )
 
     def environment(self) -> Mapping[str, str]:
@@ -111,6 +113,12 @@ class Vertex:
             "CLOUDML_VERTEX_BUCKET": BUCKET,
             "CLOUDML_VERTEX_IMAGE": IMAGE,
         }
+
+    def account(self) -> Mapping[str, str]:
+        """Another project, with a bucket of the same name."""
+        own = f"cloudml-{uuid.uuid4().hex[:12]}"
+        self.buckets.make(own)
+        return {"GOOGLE_CLOUD_PROJECT": own, "CLOUDML_VERTEX_PROJECT": own, "CLOUDML_VERTEX_BUCKET": own}
 
     def inspect(self) -> Mapping[str, Any]:
         with self.world.lock:
