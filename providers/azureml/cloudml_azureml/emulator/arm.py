@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cloudml.emulation.faults import Faults, Trouble
+from cloudml.emulation.faults import Faults
 from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator import schemas
 from cloudml_azureml.emulator.answers import Document, Refused, Request, invalid
 from cloudml_azureml.emulator.operations import Operation, Operations, headers
+from cloudml_azureml.emulator.ordered import meet
 from cloudml_azureml.emulator.signin import ARM, ML, Directory
 from cloudml_azureml.emulator.store import GROUP, PROVIDER, WORKSPACES, Resource, Store, Workspace, describe
 
@@ -36,7 +36,6 @@ REMAINING = {
     "GET": {"x-ms-ratelimit-remaining-subscription-reads": "249"},
     "OTHER": {"x-ms-ratelimit-remaining-subscription-writes": "199"},
 }
-REFUSING = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.QUOTA, Trouble.SLOW, Trouble.LOSE)
 
 
 @dataclass(frozen=True)
@@ -155,35 +154,12 @@ class Front:
         raise Refused(404, "InvalidResourceType", f"The resource type '{kinds}' is not emulated.")
 
     def _carried_out(self, served: Served, call: Call) -> Answer | None:
-        fault = self._faults.take(served.operation, "/".join(call.names.values()), *REFUSING)
-        if fault and fault.trouble in FAULTS:
-            raise FAULTS[fault.trouble]()
-        if fault and fault.trouble is Trouble.SLOW:
-            time.sleep(fault.seconds)
+        lost = meet(self._faults, served.operation, "/".join(call.names.values()))
         answer = served.respond(call)
-        if fault and fault.trouble is Trouble.LOSE:
+        if lost:
             return None
         told = {**REMAINING["GET" if call.request.method == "GET" else "OTHER"], **answer.headers}
         return Answer(answer.status, answer.body, told)
-
-
-FAULTS: Mapping[Trouble, Callable[[], Refused]] = {
-    Trouble.THROTTLE: lambda: Refused(
-        429, "TooManyRequests", "Too many requests. Try again later.", headers={"Retry-After": "1"}
-    ),
-    Trouble.UNAVAILABLE: lambda: Refused(503, "ServiceUnavailable", "The service is temporarily unavailable."),
-    Trouble.QUOTA: lambda: Refused(
-        400,
-        "BadRequest",
-        "The request is invalid.",
-        [
-            (
-                "OutOfQuota",
-                "Not enough quota available in SUBSCRIPTION SCOPE. Please see https://aka.ms/oe-tsg#error-outofquota",
-            )
-        ],
-    ),
-}
 
 
 def _version(version: str, known: Sequence[str]) -> Refused:

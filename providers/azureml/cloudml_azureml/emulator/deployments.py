@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from cloudml.emulation.faults import Faults, Trouble
+from cloudml.emulation.faults import Faults
 from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
@@ -13,6 +13,7 @@ from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.endpoints import idle, named
 from cloudml_azureml.emulator.operations import Operations
+from cloudml_azureml.emulator.ordered import doomed
 from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.store import Resource, Workspace
 
@@ -59,7 +60,7 @@ class Deployments:
             body = _body(wanted, "Creating" if before is None else "Updating")
             self._check(at, body)
             made = at.put(path, body)
-        work = self._refused(made) or self._serving.deploy(at, endpoint.name, made)
+        work = self._doomed(made, "PUT") or self._serving.deploy(at, endpoint.name, made)
         states = (made.properties["provisioningState"],)
         operation = self._operations.begin(at, states, lambda failure: _done(endpoint, made, failure), work)
         return call.promised("deployments", made, operation, created=before is None)
@@ -88,20 +89,10 @@ class Deployments:
         if properties.get("codeConfiguration"):
             resolved(at, properties["codeConfiguration"]["codeId"], "codes")
 
-    def _refused(self, made: Resource) -> Future[None] | None:
+    def _doomed(self, made: Resource, method: str) -> Future[None] | None:
         """What was ordered: an operation that is taken, and then fails."""
-        operation, target = "PUT onlineEndpoints/deployments", "/".join(made.path[1::2])
-        fault = self._faults.take(operation, target, Trouble.CAPACITY, Trouble.FAIL)
-        if fault is None:
-            return None
-        work: Future[None] = Future()
-        if fault.trouble is Trouble.CAPACITY:
-            size = made.properties["instanceType"]
-            said = f"The specified VM size {size} failed to provision due to a lack of Azure Machine Learning capacity."
-            work.set_exception(Refused(409, "OutOfCapacity", said))
-        else:
-            work.set_exception(Refused(500, "InternalServerError", "An internal error occurred. Please try again."))
-        return work
+        operation, target = f"{method} onlineEndpoints/deployments", "/".join(made.path[1::2])
+        return doomed(self._faults, operation, target, made.properties["instanceType"])
 
     def get(self, call: Call) -> Answer:
         return Answer(200, call.seen("deployments", self._one(call)))

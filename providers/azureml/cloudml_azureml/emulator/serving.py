@@ -21,6 +21,7 @@ from cloudml_azureml.emulator.answers import Document, Refused, Request
 from cloudml_azureml.emulator.collector import Collector
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.fleet import Fleet, Instance
+from cloudml_azureml.emulator.ordered import meet
 from cloudml_azureml.emulator.signin import ML, Directory
 from cloudml_azureml.emulator.storage import Storage
 from cloudml_azureml.emulator.store import Resource, Store, Workspace
@@ -161,16 +162,18 @@ class Serving:
 
     # Requests.
 
-    def respond(self, request: Request) -> Answer:
-        """What <endpoint>.<region>.inference.ml.azure.com says."""
+    def respond(self, request: Request) -> Answer | None:
+        """What <endpoint>.<region>.inference.ml.azure.com says; None when the answer is to be lost."""
         found = HOST.fullmatch(request.host)
         workspace, endpoint = self._endpoint(*(found.groups() if found else ("", "")))
         self._authorize(request, endpoint)
         if request.path == "/swagger.json":
             return Answer(404, {"error": {"code": "NotFound", "message": "The deployment has no swagger."}})
+        lost = meet(self._site.faults, "POST score", endpoint.name)
         name = self._choose(request, endpoint)
         self._mirror(request, workspace, endpoint)
-        return self._asked(request, workspace, endpoint, name)
+        answer = self._asked(request, workspace, endpoint, name)
+        return None if lost else answer
 
     def _endpoint(self, name: str, region: str) -> tuple[Workspace, Resource]:
         for workspace in self._store:

@@ -1,0 +1,53 @@
+"""Faults that were ordered, in the service's own words: calls it refuses, operations that it takes and that fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+from cloudml.emulation.faults import Faults, Trouble
+from cloudml_azureml.emulator.answers import Refused
+
+REFUSING = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.QUOTA, Trouble.SLOW, Trouble.LOSE)
+REFUSED: Mapping[Trouble, Callable[[], Refused]] = {
+    Trouble.THROTTLE: lambda: Refused(
+        429, "TooManyRequests", "Too many requests. Try again later.", headers={"Retry-After": "1"}
+    ),
+    Trouble.UNAVAILABLE: lambda: Refused(503, "ServiceUnavailable", "The service is temporarily unavailable."),
+    Trouble.QUOTA: lambda: Refused(
+        400,
+        "BadRequest",
+        "The request is invalid.",
+        [
+            (
+                "OutOfQuota",
+                "Not enough quota available in SUBSCRIPTION SCOPE. Please see https://aka.ms/oe-tsg#error-outofquota",
+            )
+        ],
+    ),
+}
+
+
+def meet(faults: Faults, operation: str, target: str) -> bool:
+    """Meets what is ordered for one call; whether its answer is to be lost. Raises Refused."""
+    fault = faults.take(operation, target, *REFUSING)
+    if fault and fault.trouble in REFUSED:
+        raise REFUSED[fault.trouble]()
+    if fault and fault.trouble is Trouble.SLOW:
+        time.sleep(fault.seconds)
+    return fault is not None and fault.trouble is Trouble.LOSE
+
+
+def doomed(faults: Faults, operation: str, target: str, size: str = "") -> Future[None] | None:
+    """The work of an operation that is ordered to fail; None if none is. ``size`` is what there is no capacity of."""
+    fault = faults.take(operation, target, Trouble.CAPACITY, Trouble.FAIL)
+    if fault is None:
+        return None
+    work: Future[None] = Future()
+    if fault.trouble is Trouble.CAPACITY:
+        said = f"The specified VM size {size} failed to provision due to a lack of Azure Machine Learning capacity."
+        work.set_exception(Refused(409, "OutOfCapacity", said))
+    else:
+        work.set_exception(Refused(500, "InternalServerError", "An internal error occurred. Please try again."))
+    return work
