@@ -124,10 +124,14 @@ class DockerContainers:
             with suppress(ProviderError), daemon.refused():  # somebody else removed it, or is about to
                 found.remove(force=True, v=True)
 
+    def ids(self) -> list[str]:
+        """Those that there are, ended ones too."""
+        return sorted(found.labels[ID] for found in self._all())
+
     def close(self) -> None:
         """Remove all of them."""
-        for found in self._all():
-            self.remove(found.labels[ID])
+        for id in self.ids():
+            self.remove(id)
         self._engine.close()
 
     def _find(self, id: str) -> Any | None:

@@ -127,10 +127,14 @@ class ProcessContainers:
                 self._engine.remove(id)
             shutil.rmtree(self._places / status.task.labels["place"], ignore_errors=True)
 
+    def ids(self) -> list[str]:
+        """Those that there are, ended ones too."""
+        return sorted(status.task.id for status in self._engine.list())
+
     def close(self) -> None:
         """Remove all of them."""
-        for status in [*self._engine.list()]:
-            self.remove(status.task.id)
+        for id in self.ids():
+            self.remove(id)
 
     def _in_box(self, container: Container, argv: tuple[str, ...], env: Mapping[str, str], place: Path) -> Box:
         mounts = {

@@ -34,6 +34,8 @@ class Engine(Containers, Protocol):
 
     note: str | None
 
+    def ids(self) -> list[str]: ...
+
     def close(self) -> None: ...
 
 
