@@ -37,6 +37,11 @@ def pins(name: str) -> Path:
     return ROOT / "requirements" / f"{name}.txt"
 
 
+def pinned(session: str) -> str:
+    """Whose pins a session has: some need what another one needs."""
+    return {"versions": "tests", "trials": "matrix"}.get(session.partition("-")[0], session)
+
+
 def digest(*files: Path) -> str:
     """What an environment was made from: its pins and its Python."""
     total = hashlib.sha256(f"{sys.version} {sys.base_prefix}".encode())
@@ -88,7 +93,7 @@ nox.options.default_venv_backend = "virtualenv"
 def prepare(session: nox.Session, *, project: bool = False) -> None:
     """Install the session's pins, and the project itself in place, unless they are there already."""
     place = Path(session.virtualenv.location)
-    wanted = pins("tests" if session.name.startswith("versions") else session.name)
+    wanted = pins(pinned(session.name))
     if read(place / "pins") != digest(wanted):
         session.install(*PIP, "--no-compile", "--require-hashes", "-r", str(wanted))
         (place / "pins").write_text(digest(wanted))
@@ -101,7 +106,7 @@ def prepare(session: nox.Session, *, project: bool = False) -> None:
 def drop_outdated() -> None:
     """Remove the environments whose pins have changed since, so that nothing stays in them that is no longer pinned."""
     for stamp in NOX.glob("*/pins"):
-        wanted = pins("tests" if stamp.parent.name.startswith("versions") else stamp.parent.name)
+        wanted = pins(pinned(stamp.parent.name))
         if stamp.parent.name != "bootstrap" and (not wanted.is_file() or stamp.read_text() != digest(wanted)):
             shutil.rmtree(stamp.parent)
 
@@ -223,6 +228,15 @@ def matrix(session: nox.Session) -> None:
     pytest(session, "tests/matrix", "examples/emulated")
 
 
+@nox.session
+def trials(session: nox.Session) -> None:
+    """Ten stories on every emulated cloud: in containers, slow, throttled, with operations that fail, over REST."""
+    prepare(session, project=True)
+    session.env["CLOUDML_AZURITE"] = azurite(session)
+    docker(session)
+    pytest(session, "-n", "2", "--dist", "loadgroup", "tests/trials", "--durations", "10", "--durations-min", "1")
+
+
 def docker(session: nox.Session) -> bool:
     """Whether a Docker engine answers, as it must in CI; images then begin with the one that .ci/containers makes."""
 
@@ -232,7 +246,7 @@ def docker(session: nox.Session) -> bool:
     if not (shutil.which("docker") and answers("version")):
         if os.environ.get("CI"):
             session.error("no Docker engine answers; .ci/containers starts one")
-        session.log("no Docker engine answers: the matrix goes without docker")
+        session.log("no Docker engine answers: it goes without docker")
         return False
     if "CLOUDML_IMAGE_BASE" not in os.environ and answers("image", "inspect", IMAGE_BASE):
         session.env["CLOUDML_IMAGE_BASE"] = IMAGE_BASE

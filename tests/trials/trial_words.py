@@ -1,0 +1,97 @@
+"""What each cloud calls the writes of an act, and what it shows meanwhile when it takes its time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# By provider and act: the native writes, as patterns of the names by which faults are ordered. Blobs of Azure and
+# objects of Google are not among them: what answers there is not ours to throttle.
+WRITES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sagemaker": {
+        "train": ("PutObject", "CreateTrainingJob"),
+        "cancel": ("StopTrainingJob",),
+        "register": ("CreateModelPackageGroup", "CreateModelPackage"),
+        "version": ("CreateModelPackage",),
+        "alias": ("AddTags",),
+        "deploy": ("CreateModel", "CreateEndpointConfig", "CreateEndpoint"),
+        "replace": ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint"),
+        "replace in vain": ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint"),
+        "share": ("CreateModel", "CreateEndpointConfig", "UpdateEndpoint"),
+        "shift": ("UpdateEndpointWeightsAndCapacities",),
+        "ask": ("InvokeEndpoint",),
+        "apply": ("CreateTrainingJob", "CreateModelPackage", "CreateEndpoint"),
+        "destroy": ("DeleteEndpoint", "DeleteModel", "DeleteModelPackage", "DeleteTrainingJob"),
+    },
+    "azureml": {
+        "train": ("PUT environments/versions", "PUT jobs"),
+        "cancel": ("POST jobs/cancel",),
+        "register": ("PUT models", "PUT models/versions"),
+        "version": ("PUT models/versions",),
+        "alias": ("PUT models",),
+        "deploy": ("PUT environments/versions", "PUT onlineEndpoints", "PUT onlineEndpoints/deployments"),
+        "replace": ("PUT onlineEndpoints/deployments", "PUT onlineEndpoints", "DELETE onlineEndpoints/deployments"),
+        "replace in vain": ("PUT onlineEndpoints/deployments",),
+        "share": ("PUT onlineEndpoints/deployments", "PUT onlineEndpoints"),
+        "shift": ("PUT onlineEndpoints",),
+        "ask": ("POST score",),
+        "apply": ("PUT jobs", "PUT models/versions", "PUT onlineEndpoints/deployments"),
+        "destroy": ("DELETE onlineEndpoints", "DELETE models", "DELETE jobs"),
+    },
+    "vertex": {
+        "train": ("CreateCustomJob",),
+        "cancel": ("CancelCustomJob",),
+        "register": ("UploadModel",),
+        "version": ("UploadModel",),
+        "alias": ("MergeVersionAliases",),
+        "deploy": ("CreateEndpoint", "UploadModel", "DeployModel", "UpdateEndpoint"),
+        "replace": ("UploadModel", "DeployModel", "UpdateEndpoint", "UndeployModel", "DeleteModel"),
+        "replace in vain": ("UploadModel", "DeployModel"),
+        "share": ("UploadModel", "DeployModel", "UpdateEndpoint"),
+        "shift": ("UpdateEndpoint",),
+        "ask": ("RawPredict",),
+        "apply": ("CreateCustomJob", "UploadModel", "CreateEndpoint", "DeployModel"),
+        "destroy": ("UndeployModel", "DeleteEndpoint", "DeleteModel", "DeleteCustomJob"),
+    },
+}
+
+# What is shown to whoever waits for an act, at least: phases, or an operation that runs.
+SHOWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "sagemaker": {
+        "train": ("preparing", "finalizing"),
+        "cancel": ("cancelling",),
+        "register": ("ready",),
+        "version": ("ready",),
+        "deploy": ("creating",),
+        "replace": ("updating",),
+        "replace in vain": ("updating",),
+        "share": ("updating",),
+        "shift": ("updating",),
+        "apply": ("preparing", "finalizing", "creating"),
+        "destroy": ("deleting",),
+    },
+    "azureml": {
+        "train": ("provisioning", "preparing", "pending"),
+        "cancel": ("operation",),
+        "deploy": ("operation",),
+        "deploy again": ("operation",),
+        "replace": ("operation",),
+        "replace in vain": ("operation",),
+        "share": ("operation",),
+        "shift": ("operation",),
+        "apply": ("provisioning", "preparing", "pending", "operation"),
+        "destroy": ("operation",),
+    },
+    "vertex": {
+        "train": ("provisioning",),
+        "cancel": ("cancelling",),
+        "register": ("operation",),
+        "version": ("operation",),
+        "deploy": ("operation",),
+        "deploy again": ("operation",),
+        "replace": ("operation",),
+        "replace in vain": ("operation",),
+        "share": ("operation",),
+        "apply": ("provisioning", "operation"),
+        "destroy": ("operation",),
+    },
+}
