@@ -25,7 +25,9 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS: Yes(),
     C.ENDPOINTS_IMAGE: RENDERED,
     C.ENDPOINTS_GPU: RENDERED,
-    C.ENDPOINTS_SCALE: Yes("fixed counts on the emulated cloud; min below max is refused before any call"),
+    C.ENDPOINTS_SCALE: Yes(
+        "counts, fixed and moved by calls, on the emulated cloud; cpu and gpu by the native request"
+    ),
     C.ENDPOINTS_SCALE_TO_ZERO: No("an instance-based endpoint has one instance at least; set scale.min to 1"),
     C.ENDPOINTS_SPOT: No("SageMaker serves from on-demand instances only; leave 'spot' out, or use vertex"),
     C.ENDPOINTS_TRAFFIC: Yes(),

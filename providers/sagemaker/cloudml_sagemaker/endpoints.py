@@ -11,6 +11,7 @@ from cloudml import specs
 from cloudml.errors import NotFound
 from cloudml.spi import Call, Caller, Goal, Operation, Payload
 from cloudml.states import Failure, Key, Part, Phase, State
+from cloudml_sagemaker import scaling
 from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.instances import suffix
 from cloudml_sagemaker.serving import config_name, gone, present
@@ -43,8 +44,9 @@ class SageMakerEndpoints:
     def observe(self, key: Key, want: specs.Endpoint | None) -> State | None:
         found = self._find("DescribeEndpoint", EndpointName=key.name)
         parts = [*self._configs(key.name), *self._models(key.name)]
+        parts += self._scaling(key.name, parts)
         if found is None:
-            owner = next((part.facts["owner"] for part in parts), None)
+            owner = next((part.facts["owner"] for part in parts if "owner" in part.facts), None)
             return State(key, Phase.EMPTY, owner, parts=tuple(parts)) if parts else None
         return self._state(key, found, parts, want)
 
@@ -54,19 +56,9 @@ class SageMakerEndpoints:
         return [*present(goal, goal.want, have, self._account)]
 
     def send(self, call: Call) -> Operation | None:
-        sagemaker = self._account.clients["sagemaker"]
-        operations = {
-            "CreateModel": sagemaker.create_model,
-            "CreateEndpointConfig": sagemaker.create_endpoint_config,
-            "CreateEndpoint": sagemaker.create_endpoint,
-            "UpdateEndpoint": sagemaker.update_endpoint,
-            "UpdateEndpointWeightsAndCapacities": sagemaker.update_endpoint_weights_and_capacities,
-            "DeleteEndpoint": sagemaker.delete_endpoint,
-            "DeleteEndpointConfig": sagemaker.delete_endpoint_config,
-            "DeleteModel": sagemaker.delete_model,
-            "AddTags": sagemaker.add_tags,
-        }
-        self._call.write(call.operation, lambda: operations[call.operation](**call.document))
+        service = "application-autoscaling" if call.operation in scaling.OPERATIONS else "sagemaker"
+        ask = getattr(self._account.clients[service], _method(call.operation))
+        self._call.write(call.operation, lambda: ask(**call.document))
         if call.operation == "AddTags":
             self._tags.forget(call.document["ResourceArn"])
         return None
@@ -132,6 +124,7 @@ class SageMakerEndpoints:
                 "weights": weights,
                 "mirror": mirror_of(shadows, weights),
                 "counts": {each["VariantName"]: each.get("DesiredInstanceCount") for each in (*running, *shadows)},
+                "types": config.facts["types"] if config else {},
                 "capture": config.facts["capture"] if config else 0.0,
             },
             created=found["CreationTime"].timestamp(),
@@ -184,14 +177,15 @@ class SageMakerEndpoints:
         if (name, created) not in self._known:
             found = self._find("DescribeEndpointConfig", EndpointConfigName=name)
             if found is None:
-                return {"owner": labels.get(STACK), "models": {}, "capture": 0.0}
+                return {"owner": labels.get(STACK), "models": {}, "types": {}, "capture": 0.0}
             self._known[name, created] = found
         config = self._known[name, created]
         capture = config.get("DataCaptureConfig", {})
         share = capture.get("InitialSamplingPercentage", 0) / 100 if capture.get("EnableCapture") else 0.0
         variants = (*config["ProductionVariants"], *config.get("ShadowProductionVariants", ()))
         models = {each["VariantName"]: each["ModelName"] for each in variants}
-        return {"owner": labels.get(STACK), "models": models, "capture": share}
+        types = {each["VariantName"]: each.get("InstanceType") for each in variants}
+        return {"owner": labels.get(STACK), "models": models, "types": types, "capture": share}
 
     def _models(self, endpoint: str) -> Iterator[Part]:
         for name, arn, created in self._listed("list_models", "Models", "Model", endpoint):
@@ -199,9 +193,14 @@ class SageMakerEndpoints:
             if labels.get(KIND) == "endpoint" and labels.get(ID) == endpoint:
                 yield Part("model", name, arn, Phase.READY, labels.get(HASH), facts={"owner": labels.get(STACK)})
 
+    def _scaling(self, endpoint: str, parts: Sequence[Part]) -> Iterator[Part]:
+        """The scalable targets of all variants that any configuration names."""
+        variants = {name for part in parts if part.kind == "config" for name in part.facts["models"]}
+        return scaling.observed(self._account.clients, self._call, endpoint, variants)
+
     def _find(self, operation: str, **asked: str) -> dict[str, Any] | None:
-        name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
-        return self._call.find(operation, lambda: getattr(self._account.clients["sagemaker"], name)(**asked))
+        ask = getattr(self._account.clients["sagemaker"], _method(operation))
+        return self._call.find(operation, lambda: ask(**asked))
 
     def _listed(self, operation: str, member: str, what: str, endpoint: str = "") -> Sequence[Listed]:
         """Name, ARN and time of creation of those whose name begins with an endpoint's, or of all; oldest first."""
@@ -211,6 +210,11 @@ class SageMakerEndpoints:
         found = self._call.read(operation, lambda: [*pages(sagemaker, operation, member, MaxResults=100, **asked)])
         rows = [(each[f"{what}Name"], each[f"{what}Arn"], each["CreationTime"]) for each in found]
         return [row for row in rows if row[0].startswith(f"{endpoint}-" if endpoint else "")]
+
+
+def _method(operation: str) -> str:
+    """The client's method for an operation."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
 
 
 def _answered(response: Mapping[str, Any]) -> tuple[bytes, str, dict[str, str]]:

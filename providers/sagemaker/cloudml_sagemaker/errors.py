@@ -31,6 +31,8 @@ BUCKET = "make it with 'aws s3 mb s3://BUCKET --region REGION', or name another 
 MOVED = "SageMaker needs a bucket in its own region: set another 'bucket' or 'region'"
 POLICY = "'cloudml permissions -p sagemaker' prints the policy that is needed"
 
+SCALED = "Application Auto Scaling must see the endpoint and its alarms: " + POLICY
+
 Row = tuple[type[ProviderError], str | None]
 # The codes of all services that are used; what is not here goes by its HTTP status.
 CODES: Mapping[str, Row] = {
@@ -60,7 +62,8 @@ CODES: Mapping[str, Row] = {
         ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), (Invalid, MOVED)
     ),
     **dict.fromkeys(("ResourceLimitExceeded", "ServiceQuotaExceededException"), (QuotaExceeded, QUOTA)),
-    "ConflictException": (PreconditionFailed, None),
+    **dict.fromkeys(("ConflictException", "ConcurrentUpdateException"), (PreconditionFailed, None)),
+    "FailedResourceAccessException": (Denied, SCALED),
     **dict.fromkeys(
         (
             "InternalFailure",
@@ -89,6 +92,7 @@ TEXTS: tuple[tuple[str, Row], ...] = (
     ("cannot be deleted", (PreconditionFailed, None)),
     ("must be empty", (PreconditionFailed, None)),
 )
+SCALING = ("RegisterScalableTarget", "PutScalingPolicy")
 STATUS: Mapping[int, Row] = {
     301: (Invalid, MOVED),
     401: (Unauthenticated, SIGN_IN),
@@ -151,6 +155,8 @@ def _answered(response: Mapping[str, Any], operation: str) -> ProviderError:
 def _row(code: str, text: str, status: int, operation: str) -> Row:
     if code in ("ResourceInUse", "ResourceInUseException"):
         return (AlreadyExists if operation.startswith("Create") else PreconditionFailed), None
+    if code == "LimitExceededException" and operation in SCALING:  # elsewhere it is a rate
+        return QuotaExceeded, QUOTA
     if code in CODES:
         return CODES[code]
     if code in ("ValidationException", "ValidationError", "InvalidParameterException", "400"):

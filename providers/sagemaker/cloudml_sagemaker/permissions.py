@@ -113,6 +113,38 @@ GRANTS = (
         (LOGS + "Endpoints/{name}", LOGS + "Endpoints/{name}:*"),
         "endpoint",
     ),
+    # What the developer guide asks for besides, of whoever has endpoints scaled.
+    Grant(
+        "ScalingLists",
+        "application-autoscaling",
+        ("DescribeScalableTargets", "DescribeScalingPolicies"),
+        ("*",),
+        "endpoint",
+    ),
+    Grant(
+        "Scaling",
+        "application-autoscaling",
+        ("RegisterScalableTarget", "PutScalingPolicy", "DeregisterScalableTarget"),
+        ("arn:{partition}:application-autoscaling:{region}:{account}:scalable-target/*",),
+        "endpoint",
+    ),
+    Grant(
+        "ScalingAlarms",
+        "cloudwatch",
+        ("PutMetricAlarm", "DescribeAlarms", "DeleteAlarms"),
+        ("arn:{partition}:cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/{name}/*",),
+        "endpoint",
+    ),
+    Grant(
+        "ScalingRole",
+        "iam",
+        ("CreateServiceLinkedRole",),
+        (
+            "arn:{partition}:iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+            "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint",
+        ),
+        "endpoint",
+    ),
     Grant("EndpointMetrics", "cloudwatch", ("GetMetricStatistics",), ("*",), "endpoint"),
 )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from cloudml import specs
 from cloudml.errors import Unsupported
 from cloudml.spi import Call, Effect, Goal, Later, leaves, patched
 from cloudml.states import EMPTY, Part, Phase, State
-from cloudml_sagemaker import limits, traffic
+from cloudml_sagemaker import limits, scaling, traffic
 from cloudml_sagemaker.account import Account
 from cloudml_sagemaker.instances import GIB, choose
 from cloudml_sagemaker.models import data
@@ -39,10 +39,6 @@ def present(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None
     if want.timeout != TIMEOUT:
         raise Unsupported(f"{where}: SageMaker ends requests after {TIMEOUT} s, always", hint="leave 'timeout' out")
     traffic.check_mirror(want, where)
-    for name, scale in _scales(want).items():
-        if scale.min != scale.max:
-            said = f"{where}, deployment {name}: automatic scaling is not rendered yet"
-            raise Unsupported(said, hint=f"set scale.min and scale.max to the same number, {scale.max} at most")
     config, models = config_name(endpoint, want), model_names(endpoint, want)
     for name in (config, *models.values()):
         limits.check_name(name, where)
@@ -57,12 +53,21 @@ def present(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None
         yield from _taken_over(goal, parts[config])
     else:
         yield _create_config(goal, want, config, models, account)
-    yield from _switched(goal, want, have, config)
+    yield from _switched(goal, want, have, config, instance_types(want, where))
     yield from _garbage(goal, have, config, set(models.values()))
 
 
+def instance_types(want: specs.Endpoint, where: str) -> dict[str, str]:
+    """The instance type of each deployment: as its options say, else the smallest that fits."""
+    return {
+        name: _options(want, each).instance_type or choose(each.resources, where)
+        for name, each in want.deployments.items()
+    }
+
+
 def gone(have: State) -> Iterator[Call]:
-    """The endpoint, then its configurations, then its models; all are labelled as its own."""
+    """What counts its instances out, the endpoint, its configurations, its models; all are labelled as its own."""
+    yield from scaling.gone(have)
     if have.facts and have.phase is not Phase.DELETING:
         name = have.key.name
         yield Call("DeleteEndpoint", name, {"EndpointName": name}, "it is not wanted", Effect.DELETE)
@@ -126,8 +131,10 @@ def _create_config(
     But a shadow's first weight, beside the 1.0 that the one production variant then has, is its share.
     """
     where, shadows = str(goal.key), traffic.mirrored(want)
+    types = instance_types(want, where)
     variants = {
-        name: _variant(name, models[name], each, _options(want, each), where) for name, each in want.deployments.items()
+        name: _variant(name, models[name], each, types[name], _options(want, each), where)
+        for name, each in want.deployments.items()
     }
     document: dict[str, Any] = {
         "EndpointConfigName": config,
@@ -149,7 +156,7 @@ def _create_config(
 
 
 def _variant(
-    name: str, model: str, deployment: specs.Deployment, options: EndpointOptions, where: str
+    name: str, model: str, deployment: specs.Deployment, instance: str, options: EndpointOptions, where: str
 ) -> dict[str, Any]:
     resources = deployment.resources
     more: dict[str, Any] = {}
@@ -163,44 +170,58 @@ def _variant(
     return {
         "VariantName": name,
         "ModelName": model,
-        "InstanceType": options.instance_type or choose(resources, where),
+        "InstanceType": instance,
         "InitialInstanceCount": deployment.scale.min,
         **more,
     }
 
 
-def _switched(goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None, config: str) -> Iterator[Call]:
-    """The endpoint on the configuration, then weights and counts, then the labels that name what was reached."""
-    endpoint = goal.key.name
+def _switched(
+    goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None, config: str, types: Mapping[str, str]
+) -> Iterator[Call]:
+    """The endpoint on the configuration, then weights, counts and scaling, then the labels for what was reached."""
+    endpoint, where = goal.key.name, str(goal.key)
     name, labels = {"EndpointName": endpoint}, base({**want.labels, **goal.labels})
     facts = have.facts if have else EMPTY
+    freed = [*scaling.freed(endpoint, want, have, types, config)]
+    yield from freed
     if have and have.phase is Phase.FAILED:
         yield Call("DeleteEndpoint", endpoint, name, "it failed and can only be made anew", Effect.DELETE)
         facts = EMPTY
     if not facts:
-        document = {**name, "EndpointConfigName": config, "Tags": tags(labels, str(goal.key))}
+        document = {**name, "EndpointConfigName": config, "Tags": tags(labels, where)}
         yield Call("CreateEndpoint", endpoint, document, "there is no such endpoint")
     elif have and lacks(have.labels, labels):
         yield add_tags(have.native["EndpointArn"], endpoint, labels, "its owner or its labels differ")
     weights, mirror = facts.get("weights", {}), facts.get("mirror", {})
-    counts = {each: facts.get("counts", {}).get(each) or scale.min for each, scale in _scales(want).items()}
-    answering, shadows = (
-        [each for each in want.deployments if each not in traffic.mirrored(want)],
-        traffic.mirrored(want),
-    )
     if facts and facts["config"] != config:
-        if not shadows and set(answering) - set(weights) and traffic.small(weights):
-            weights = traffic.ours(facts["traffic"])
-            yield _weights(endpoint, weights, {}, "a new deployment must not get a large share at first")
-        document = {**name, "EndpointConfigName": config, **traffic.retained(shadows)}
-        yield Call("UpdateEndpoint", endpoint, document, f"it runs {facts['config']}", Effect.UPDATE)
-    if not facts or facts["config"] != config:  # as the call above leaves them
-        weights, mirror = traffic.updated({} if shadows else weights, answering), shadows
+        weights = yield from _updated(endpoint, want, facts, config)
+    if not facts or facts["config"] != config:
+        mirror = traffic.mirrored(want)
+        weights = traffic.updated({} if mirror else weights, (each for each in want.deployments if each not in mirror))
+    counts = {each: facts.get("counts", {}).get(each) or scale.min for each, scale in _scales(want).items()}
     yield from _settled(endpoint, want, weights, mirror, counts)
+    left = {call.target for call in freed}
+    scaled = {part.name: part for part in have.of(scaling.KIND) if part.id not in left} if have else {}
+    yield from scaling.settled(endpoint, want, scaled, types, where)
     reached = {key: value for key, value in goal.labels.items() if key in (HASH, PREVIOUS)}
     if not facts or (have and lacks(have.labels, reached)):
         arn = have.native["EndpointArn"] if have and facts else Later("arn")
         yield add_tags(arn, endpoint, reached, "it names what runs, and what ran")
+
+
+def _updated(
+    endpoint: str, want: specs.Endpoint, facts: Mapping[str, Any], config: str
+) -> Generator[Call, None, Mapping[str, float]]:
+    """To another configuration; the weights of the variants that there are, as they were before it or set for it."""
+    weights: Mapping[str, float] = facts["weights"]
+    shadows = traffic.mirrored(want)
+    if not shadows and set(want.deployments) - set(weights) and traffic.small(weights):
+        weights = traffic.ours(facts["traffic"])
+        yield _weights(endpoint, weights, {}, "a new deployment must not get a large share at first")
+    document = {"EndpointName": endpoint, "EndpointConfigName": config, **traffic.retained(shadows)}
+    yield Call("UpdateEndpoint", endpoint, document, f"it runs {facts['config']}", Effect.UPDATE)
+    return weights
 
 
 def _scales(want: specs.Endpoint) -> dict[str, specs.Scale]:

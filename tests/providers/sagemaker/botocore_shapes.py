@@ -133,5 +133,6 @@ def _letters(category: str) -> str:
 def _compiled(pattern: str) -> re.Pattern[str]:
     """AWS writes Java's patterns; some end with a stray ``${1,128}``, where a quantifier was meant."""
     pattern = re.sub(r"\)\$\{1,\d+\}$", ")", pattern)
-    pattern = pattern.replace(r"\p{ASCII}*", "[\\x00-\\x7f]*")
+    pattern = pattern.replace(r"\p{ASCII}*", "[\\x00-\\x7f]*").replace(r"\p{Print}+", "[\\x20-\\x7e]+")
+    pattern = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")  # pairs of surrogates
     return re.compile(re.sub(r"\\p\{(\w+)\}", lambda match: POSIX.get(match[1]) or _letters(match[1]), pattern))

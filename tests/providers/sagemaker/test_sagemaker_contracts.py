@@ -21,7 +21,7 @@ from cloudml.testing.conformance import (
 )
 from cloudml.testing.conformance.faults import disturbed
 from cloudml.testing.conformance.kills import walked
-from cloudml.testing.conformance.scenarios import ENDPOINT, MIRRORS, SCENARIOS, Scenario, serving
+from cloudml.testing.conformance.scenarios import ENDPOINT, MIRRORS, SCALES, SCENARIOS, Scenario, serving
 from cloudml.waiting import Clock
 from cloudml_sagemaker.plugin import Config, plugin
 
@@ -33,6 +33,7 @@ WALKED: Mapping[str, Scenario] = {
     **{name: SCENARIOS[name] for name in (*QUICK, "endpoint-replaced")},
     "endpoint-deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), serving),
     "mirror-added": MIRRORS["mirror-added"],
+    "scaling-added": SCALES["scaling-added"],
 }
 
 

@@ -36,7 +36,7 @@ def test_every_resource_is_named() -> None:
     ]
     assert statements["Role"]["Resource"] == [ROLE]
     wild = [name for name, each in statements.items() if each["Resource"] == ["*"]]
-    assert wild == ["Lists", "EndpointMetrics"], "what AWS cannot limit to a resource"
+    assert wild == ["Lists", "ScalingLists", "EndpointMetrics"], "what AWS cannot limit to a resource"
 
 
 def test_what_a_file_does_not_have_needs_no_permission() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -482,6 +483,96 @@ class TestEndpoints:
             endpoint_calls(deployments=deployments, **fields)
         assert refused.value.hint
 
+    def test_automatic_scaling_is_a_target_with_a_policy_once_there_is_an_endpoint(self) -> None:
+        scale = {"min": 2, "max": 5, "metric": "requests", "target": 300}
+        calls = endpoint_calls(model="fraud:1a2b3c4d", scale=scale)
+        assert [call.operation for call in calls][2:] == [
+            *("CreateEndpoint", "RegisterScalableTarget", "PutScalingPolicy", "AddTags"),
+        ]
+        config, target, policy = calls[1], calls[3], calls[4]
+        assert config.document["ProductionVariants"][0]["InitialInstanceCount"] == 2
+        key = {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": "endpoint/fraud-api/variant/blue",
+            "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+        }
+        assert target.document == {**key, "MinCapacity": 2, "MaxCapacity": 5}
+        assert policy.document == {
+            "PolicyName": "cloudml",
+            **key,
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {
+                "TargetValue": 300.0,
+                "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            },
+        }
+        for call in (target, policy):
+            assert not problems(call.operation, call.document, "application-autoscaling")
+
+    @pytest.mark.parametrize(
+        ("fields", "metric", "value"),
+        [
+            ({}, "CPUUtilization", 60 * 2),
+            ({"resources": {"cpu": 4}, "scale": {"max": 2, "target": 50}}, "CPUUtilization", 50 * 4),
+            (
+                {"resources": {"gpu": 4}, "scale": {"max": 2, "metric": "gpu", "target": 50}},
+                "GPUUtilization",
+                50 * 4,
+            ),
+        ],
+    )
+    def test_utilization_is_summed_over_cores_and_gpus(self, fields: dict[str, Any], metric: str, value: float) -> None:
+        calls = endpoint_calls(**{"model": "fraud:1a2b3c4d", "scale": {"max": 2}, **fields})
+        (call,) = [call for call in calls if call.operation == "PutScalingPolicy"]
+        assert not problems(call.operation, call.document, "application-autoscaling")
+        found = call.document["TargetTrackingScalingPolicyConfiguration"]
+        assert found["TargetValue"] == value
+        assert found["CustomizedMetricSpecification"] == {
+            "MetricName": metric,
+            "Namespace": "/aws/sagemaker/Endpoints",
+            "Dimensions": [
+                {"Name": "EndpointName", "Value": "fraud-api"},
+                {"Name": "VariantName", "Value": "blue"},
+            ],
+            "Statistic": "Average",
+            "Unit": "Percent",
+        }
+
+    @pytest.mark.parametrize(
+        ("fields", "operations"),
+        [
+            ({"scale": {"max": 2}}, []),
+            ({"scale": {"max": 4}}, ["RegisterScalableTarget"]),
+            ({"scale": {"max": 2, "target": 70}}, ["PutScalingPolicy"]),
+            ({"scale": {"min": 2, "max": 2}}, ["DeregisterScalableTarget", "UpdateEndpointWeightsAndCapacities"]),
+            (
+                {"scale": {"max": 2}, "resources": {"cpu": 4}},
+                ["DeregisterScalableTarget", "UpdateEndpoint", "RegisterScalableTarget", "PutScalingPolicy"],
+            ),
+            ({"scale": {"max": 2}, "env": {"OTHER": "1"}}, ["UpdateEndpoint"]),
+        ],
+    )
+    def test_scaling_moves_in_place_and_steps_aside_for_another_instance_type(
+        self, fields: dict[str, Any], operations: list[str]
+    ) -> None:
+        """What AWS itself adds to a policy, and how many instances there are just now, is no difference."""
+        before = specs.Endpoint.model_validate({"model": "fraud:1a2b3c4d", "scale": {"max": 2}})
+        (made,) = [
+            call
+            for call in endpoint_calls(model="fraud:1a2b3c4d", scale={"max": 2})
+            if call.operation == "PutScalingPolicy"
+        ]
+        policy = made.document["TargetTrackingScalingPolicyConfiguration"] | {"DisableScaleIn": False}
+        target = Part(
+            *("scaling", "blue", "endpoint/fraud-api/variant/blue", Phase.READY),
+            facts={"min": 1, "max": 2, "policy": policy},
+        )
+        facts = {"config": f"fraud-api-{specs.spec_hash(before)}", "types": {"blue": "ml.m5.large"}}
+        facts |= {"weights": {"blue": 1.0}, "traffic": {"blue": 100}, "counts": {"blue": 1}}
+        calls = endpoint_calls(have=replace(running(**facts), parts=(target,)), model="fraud:1a2b3c4d", **fields)
+        found = [call.operation for call in calls if not call.operation.startswith(("Create", "AddTags"))]
+        assert found == operations
+
     def test_resources_scale_options_and_patch(self) -> None:
         calls = endpoint_calls(
             model="fraud:1a2b3c4d",
@@ -519,7 +610,12 @@ class TestEndpoints:
         ("fields", "said", "error"),
         [
             ({"timeout": 30}, "after 60 s", Unsupported),
-            ({"scale": {"min": 1, "max": 3}}, "automatic scaling", Unsupported),
+            (
+                {"scale": {"max": 3}, "options": {"sagemaker": {"instance_type": "ml.c5.large"}}},
+                "how many CPUs ml.c5.large has",
+                ConfigError,
+            ),
+            ({"scale": {"max": 3, "metric": "gpu"}}, "how many GPUs ml.m5.large has", ConfigError),
             ({"env": {"LONG": "x" * 1025}}, "1025 characters of 1024", ConfigError),
             ({"resources": {"disk": "600Gi"}}, "600 GiB of disk", ConfigError),
         ],

@@ -73,6 +73,32 @@ class TestEndpoints:
         assert endpoint.state.facts["counts"] == {"blue": 2}
         assert endpoint.predict([[1, 2]]) == [1]
 
+    def test_calls_bring_instances_that_are_no_difference_and_a_fixed_count_takes_them_away(
+        self, connected: Connected, own: Config, tmp_path: Path
+    ) -> None:
+        client = connected()
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+        scale: dict[str, object] = {"max": 2, "metric": "requests", "target": 1}
+        endpoint, deadline = client.deploy("fraud-api", "fraud", scale=scale), time.monotonic() + 60
+        while endpoint.state.facts["counts"] != {"blue": 2}:
+            assert time.monotonic() < deadline, "no second instance came"
+            assert endpoint.predict([[1, 2]]) == [1]
+        before = endpoint.state.id, dict(endpoint.state.facts["counts"])
+        client.deploy("fraud-api", "fraud", scale=scale)
+        assert (endpoint.state.id, dict(endpoint.state.facts["counts"])) == before
+        client.deploy("fraud-api", "fraud", scale=scale, resources={"cpu": 4})
+        assert endpoint.state.facts["types"] == {"blue": "ml.m5.xlarge"}, (
+            "an update that AWS refuses while it is scaled"
+        )
+        client.deploy("fraud-api", "fraud")
+        assert endpoint.state.facts["counts"] == {"blue": 1}
+        client.deploy("fraud-api", "fraud", scale=scale)
+        endpoint.delete()
+        session = boto3.Session(profile_name=own.profile, region_name=own.region)
+        with contextlib.closing(session.client("application-autoscaling")) as scaling:
+            assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
+            assert scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"] == []
+
     def test_a_shadow_that_fails_or_takes_its_time_harms_nobody(self, connected: Connected, tmp_path: Path) -> None:
         client, late = connected(), "import os, time"
         client.models.register("fraud", str(python_model(tmp_path / "one", "1")))

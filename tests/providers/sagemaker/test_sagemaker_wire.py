@@ -26,6 +26,8 @@ from cloudml_sagemaker.permissions import policy
 from cloudml_sagemaker.plugin import Config
 
 Connected = Callable[..., Client]
+SERVICES = ("sagemaker", "s3", "logs", "cloudwatch", "application-autoscaling", "iam")
+CHECKED = ("sagemaker", "application-autoscaling")  # of which the answers are looked at too
 PREFIXES = {"sagemaker-runtime": "sagemaker"}  # of actions, where it is not the service's name
 TRAIN = "open('{model_dir}/model.py', 'w').write('class Model: pass')"
 
@@ -72,7 +74,7 @@ def life(client: Client, folder: Path) -> None:
     list(job.logs())
     job.register("fraud", alias="champion", approval="approved")
     client.models.register("fraud", str(python_model(folder, "1")))
-    endpoint = client.deploy("fraud-api", "fraud", capture=1.0)
+    endpoint = client.deploy("fraud-api", "fraud", capture=1.0, scale={"min": 1, "max": 2, "metric": "requests"})
     endpoint.predict([[1, 2]])
     list(endpoint.logs())
     endpoint.deploy("fraud:2", name="green", traffic={"blue": 90, "green": 10})
@@ -87,8 +89,8 @@ def test_all_that_is_said_is_what_aws_s_model_says_and_the_policy_allows(
     for said in heard.calls:
         if said.service != "s3":  # a body may be a file there
             assert not problems(said.operation, said.asked, said.service)
-        if said.service == "sagemaker" and said.answer and "Error" not in said.answer:
-            assert not answer_problems(said.operation, said.answer)
+        if said.service in CHECKED and said.answer and "Error" not in said.answer:
+            assert not answer_problems(said.operation, said.answer, said.service)
     names = {"job": ["fraud"], "model": ["fraud"], "endpoint": ["fraud-api"]}
     allowed = policy(own, Scope("shop-test", names))["Statement"]
     actions = {action for statement in allowed for action in statement["Action"]}
@@ -98,9 +100,7 @@ def test_all_that_is_said_is_what_aws_s_model_says_and_the_policy_allows(
 
 def test_the_policy_names_only_what_there_is(own: Config) -> None:
     """An action that no service has is a slip of the pen."""
-    known = {
-        f"{name}:{operation}" for name in ("sagemaker", "s3", "logs", "cloudwatch") for operation in operations(name)
-    }
+    known = {f"{name}:{operation}" for name in SERVICES for operation in operations(name)}
     known |= {"sagemaker:InvokeEndpoint", "iam:PassRole", "s3:ListBucket"}
     names = {"job": ["fraud"], "model": ["fraud"], "endpoint": ["fraud-api"]}
     for statement in policy(own, Scope("shop-test", names))["Statement"]:
@@ -133,4 +133,5 @@ def test_a_look_at_an_endpoint_takes_few_calls(connected: Connected, heard: List
     _ = endpoint.state
     heard.calls.clear()
     _ = endpoint.state
-    assert heard.count() == dict.fromkeys(("DescribeEndpoint", "ListEndpointConfigs", "ListModels", "ListTags"), 1)
+    looks = ("DescribeEndpoint", "ListEndpointConfigs", "ListModels", "ListTags", "DescribeScalableTargets")
+    assert heard.count() == dict.fromkeys(looks, 1)

@@ -13,7 +13,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cloudml.emulation import Cloud, Route, Site
 from cloudml.errors import CloudmlError
-from cloudml_sagemaker.emulator import configs, endpoints, executions, jobs, models, monitors, packages, registry, tags
+from cloudml_sagemaker.emulator import (
+    configs,
+    endpoints,
+    executions,
+    jobs,
+    models,
+    monitors,
+    packages,
+    registry,
+    scaling,
+    tags,
+    targets,
+)
 from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
 from cloudml_sagemaker.emulator.callers import account
 from cloudml_sagemaker.emulator.containers import SECRET
@@ -65,6 +77,7 @@ class _Running:
         self._control = Control(self.world, OPERATIONS, account)
         self._runtime = Runtime(self.world, account)
         self._moto = Moto(self.world, account)
+        self._scaling = scaling.Scaling(self.world, account, self._moto)
         self._registry = registry.Registry(self.world)
         self._buckets: dict[str, str] = {}  # the first bucket of each account that was furnished
         self.world.local = self._local
@@ -81,7 +94,7 @@ class _Running:
             return self._runtime
         if registry.HOST.fullmatch(request.host):
             return self._registry
-        return self._moto
+        return self._scaling if request.host.startswith("application-autoscaling.") else self._moto
 
     def _local(self, image: str) -> str:
         return self._registry.local(image, self.front.port)
@@ -91,7 +104,8 @@ class _Running:
         service, region = (signer.service, signer.region) if signer else ("s3", REGION)
         if service == "sagemaker":
             return (self._runtime if request.path.startswith("/endpoints/") else self._control)(request)
-        return self._moto(replace(request, host=f"{service}.{region}.amazonaws.com"))
+        behind = self._scaling if service == "application-autoscaling" else self._moto
+        return behind(replace(request, host=f"{service}.{region}.amazonaws.com"))
 
     def furnish(self) -> Mapping[str, str]:
         """A new account, with a role and a bucket; what a program in it has in its environment."""
@@ -129,6 +143,7 @@ class _Running:
         for recorder in [*scope.table("recorder").values()]:
             if isinstance(recorder, Recorder):
                 recorder.flush()
+        scaling.adjust(scope)
         executions.run_due(scope)
 
     def inspect(self) -> dict[str, Any]:
@@ -155,6 +170,9 @@ class _Running:
                 job.stopping.set()
             for job in [*scope.table(jobs.KIND).values()]:
                 job.done.wait(self.world.timing.grace + 10)
+        for scope in [*self.world.scopes.values()]:
+            for name in {target.endpoint for target in scope.table(targets.KIND).values()}:
+                targets.forget(scope, name)
         self._end_all()
         with self.world.lock:
             self.world.scopes.clear()

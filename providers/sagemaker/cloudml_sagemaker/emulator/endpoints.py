@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from cloudml_sagemaker.emulator import configs, pacing
+from cloudml_sagemaker.emulator import configs, pacing, targets
 from cloudml_sagemaker.emulator.accounts import Document, Scope, known, now
 from cloudml_sagemaker.emulator.fleets import Fleet, Variant
 from cloudml_sagemaker.emulator.listing import listed
@@ -40,6 +40,10 @@ class Endpoint:
     @property
     def arn(self) -> str:
         return self.scope.arn(KIND, self.name)
+
+    def variant(self, name: str) -> Variant | None:
+        """A variant of the fleet that serves."""
+        return next((each for each in self.fleet.variants if each.name == name), None) if self.fleet else None
 
     def become(self, status: str, reason: str | None = None) -> None:
         self.status, self.reason, self.modified = status, reason, now()
@@ -192,6 +196,7 @@ def update(scope: Scope, request: Document) -> Document:
         if endpoint.status == "Failed":
             raise invalid(f'Cannot update endpoint "{endpoint.arn}": it is Failed, and can only be deleted.')
         config = configs.find(scope, request["EndpointConfigName"])
+        _check_targets(endpoint, config)
         kept = request.get("RetainDeploymentConfig")
         deployment = endpoint.deployment if kept else request.get("DeploymentConfig")
         retained = bool(request.get("RetainAllVariantProperties"))
@@ -203,6 +208,19 @@ def update(scope: Scope, request: Document) -> Document:
         endpoint.walk = pacing.Walk(scope.world.site.lifecycle, pacing.BEFORE["endpoint-update"])
     scope.world.spawn(endpoint.name, lambda: update_fleet(endpoint, plan))
     return {"EndpointArn": endpoint.arn}
+
+
+def _check_targets(endpoint: Endpoint, config: Document) -> None:
+    """A variant that is scaled automatically neither goes nor gets another instance type (developer guide)."""
+    specs = [*config["ProductionVariants"], *config.get("ShadowProductionVariants", ())]
+    types = {spec["VariantName"]: spec.get("InstanceType") for spec in specs}
+    for target in targets.of(endpoint.scope, endpoint.name):
+        running = endpoint.variant(target.variant)
+        if running and types.get(target.variant) != running.spec.get("InstanceType"):
+            message = (
+                f'The variant "{target.variant}" of the endpoint "{endpoint.arn}" has automatic scaling: deregister'
+            )
+            raise invalid(f"{message} it as a scalable target before it is removed or its instance type changes.")
 
 
 def update_weights(scope: Scope, request: Document) -> Document:
@@ -240,6 +258,8 @@ def delete(scope: Scope, request: Document) -> None:
         endpoint.going = pacing.Walk(scope.world.site.lifecycle, pacing.GOING[KIND])
         fleets = [fleet for fleet in (endpoint.fleet, endpoint.green) if fleet]
         endpoint.fleet = endpoint.green = None
+    targets.forget(scope, endpoint.name)
+    with scope.lock:
         if not fleets:
             endpoint.closed.set()
             _gone(scope, endpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cloudml_sagemaker.emulator.accounts import Scope
 from cloudml_sagemaker.emulator.capture import Capture
 from cloudml_sagemaker.emulator.telemetry import Metrics
@@ -16,9 +18,11 @@ class Recorder:
     def __init__(self, scope: Scope) -> None:
         self.capture = Capture(scope)
         self.metrics = Metrics(scope)
+        self.calls: Counter[tuple[str, str]] = Counter()  # by endpoint and variant, since the account began
 
     def count(self, endpoint: str, variant: str, status: int, model: float, overhead: float) -> None:
         """One call: what it counts as, and how long the model and the emulator took, in seconds."""
+        self.calls[endpoint, variant] += 1
         dimensions = {"EndpointName": endpoint, "VariantName": variant}
         counts = {
             "Invocations": 1.0,

@@ -17,6 +17,7 @@ from cloudml.testing.conformance.scenarios import (
     mirroring,
     registered,
     replaced,
+    scaled,
     serving,
     sharing,
     single,
@@ -161,6 +162,21 @@ class EndpointsContract:
         process.apply("endpoint", ENDPOINT, double(rig, 0))
         assert traffic(process) == {"green": 100}
         assert answer not in {process.ask(ENDPOINT) for _ in range(REQUESTS)}
+
+    def test_limits_of_automatic_scaling_move_and_the_deployment_stays(self, rig: Rig) -> None:
+        """Or they are refused, as the capabilities' contract has it."""
+        if not can(rig, Capability.ENDPOINTS_SCALE):
+            return
+        process = rig.process()
+        serving(process)
+        before, answer = runs(process), process.ask(ENDPOINT)
+        for want in (scaled(rig, 3), scaled(rig, 2), single(rig.models[0])):
+            planned, sent = process.plan("endpoint", ENDPOINT, want), len(process.sent)
+            assert planned, "the difference is seen"
+            process.apply("endpoint", ENDPOINT, want)
+            assert matches(planned, process.sent[sent:])
+            assert process.plan("endpoint", ENDPOINT, want) == []
+            assert (runs(process), process.ask(ENDPOINT)) == (before, answer)
 
     def test_a_deployment_that_fails_leaves_the_old_one_serving(self, rig: Rig) -> None:
         process = rig.process()

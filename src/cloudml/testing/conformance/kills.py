@@ -10,7 +10,16 @@ from cloudml.capabilities import demand
 from cloudml.errors import Unsupported
 from cloudml.spi import Capability
 from cloudml.testing.conformance.rig import Rig
-from cloudml.testing.conformance.scenarios import MIRRORS, SCENARIOS, SCHEDULES, VERSIONS, Scenario, can, schedules
+from cloudml.testing.conformance.scenarios import (
+    MIRRORS,
+    SCALES,
+    SCENARIOS,
+    SCHEDULES,
+    VERSIONS,
+    Scenario,
+    can,
+    schedules,
+)
 from cloudml.testing.killing import LOOKS, Killed, Points, kill_at
 
 POINTS = "kill points"
@@ -47,15 +56,16 @@ class KillsContract:
         record_property(POINTS, number)
         assert number >= LEAST
 
-    @pytest.mark.parametrize("name", MIRRORS)
-    def test_a_kill_at_any_point_of_a_mirror_s_change(
+    @pytest.mark.parametrize("name", [*MIRRORS, *SCALES])
+    def test_a_kill_at_any_point_of_what_an_endpoint_has_besides(
         self, rig: Rig, name: str, record_property: Callable[[str, object], None]
     ) -> None:
-        if not can(rig, Capability.ENDPOINTS_MIRROR):
+        capability = Capability.ENDPOINTS_MIRROR if name in MIRRORS else Capability.ENDPOINTS_SCALE
+        if not can(rig, capability):
             with pytest.raises(Unsupported):
-                demand(rig.plugin, Capability.ENDPOINTS_MIRROR, name)
+                demand(rig.plugin, capability, name)
             return
-        number = walked(rig, MIRRORS[name])
+        number = walked(rig, {**MIRRORS, **SCALES}[name])
         record_property(POINTS, number)
         assert number >= LEAST
 

@@ -60,6 +60,11 @@ def mirroring(rig: Rig, share: int) -> Endpoint:
     return Endpoint(deployments=both, traffic={"blue": 100}, mirror={"green": share} if share else {}, capture=1.0)
 
 
+def scaled(rig: Rig, most: int) -> Endpoint:
+    """An endpoint with one deployment of one server, or more of them while there are many requests."""
+    return Endpoint.model_validate({"model": rig.models[0].reference, "scale": {"max": most, "metric": "requests"}})
+
+
 def watch(threshold: float) -> Monitor:
     return Monitor(endpoint=ENDPOINT, drift={"psi": threshold}, schedule="0 * * * *")
 
@@ -95,6 +100,11 @@ def mirrored(process: Process) -> None:
 def mirrored_at_first(process: Process) -> None:
     registered(process)
     mirrored(process)
+
+
+def scaled_at_first(process: Process) -> None:
+    registered(process)
+    process.apply("endpoint", ENDPOINT, scaled(process.rig, 3))
 
 
 def replaced_once(process: Process) -> None:
@@ -166,6 +176,12 @@ SCHEDULES: Mapping[str, Scenario] = {
 MIRRORS: Mapping[str, Scenario] = {
     "mirror-added": Scenario(mirrored, serving),
     "mirror-promoted": Scenario(replaced, mirrored_at_first),
+}
+
+
+SCALES: Mapping[str, Scenario] = {
+    "scaling-added": Scenario(lambda process: process.apply("endpoint", ENDPOINT, scaled(process.rig, 3)), serving),
+    "scaling-removed": Scenario(put_back, scaled_at_first),
 }
 
 

@@ -42,6 +42,21 @@ def test_motos_login_to_ecr_has_expired() -> None:
     assert 2015 in ECRResponse.get_authorization_token.__code__.co_consts
 
 
+def test_motos_scalable_targets_leave_their_policies_behind_and_move_no_instances() -> None:
+    from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
+
+    moto, id = ApplicationAutoscalingBackend("us-east-1", "123456789012"), "endpoint/nobody/variant/v"
+    key = ("sagemaker", id, "sagemaker:variant:DesiredInstanceCount")
+    target = moto.register_scalable_target(*key, 1, 2, "", "")
+    assert not target.role_arn
+    moto.put_scaling_policy("p", *key, {}, "TargetTrackingScaling")
+    moto.deregister_scalable_target(*key)
+    assert len(moto.policies) == 1
+    with pytest.raises(Exception, match="No scalable target found") as refused:
+        moto.deregister_scalable_target(*key)
+    assert "ObjectNotFound" not in str(refused.value)
+
+
 @pytest.mark.parametrize("stat", ["p99", "p50"])
 def test_percentiles_are_refused_and_not_a_500(aws: Account, stat: str) -> None:
     watch = aws.client("cloudwatch")
