@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,14 @@ from cloudml.calls import NativeCaller
 from cloudml.errors import AlreadyExists, NotFound
 from cloudml.events import Events, Listener
 from cloudml.goals import Session, check_name, stack_name
-from cloudml.handles import EndpointHandle, Job, ModelVersion, model_fields, register, version_of
+from cloudml.handles import FOREVER, EndpointHandle, Job, ModelVersion, model_fields, register, version_of
 from cloudml.monitors import MonitorHandle, follow, watched
 from cloudml.notebook import card, detaching
 from cloudml.specs import Endpoint, Model, TrainingJob, document, make
 from cloudml.spi import Plugin, Until
 from cloudml.states import Key, State
-from cloudml.waiting import Clock
+from cloudml.waiting import Clock, Wait
+from cloudml.watching import Watch, all_wrong, wrong
 
 DEFAULT_PROJECT = "default"
 
@@ -143,7 +144,7 @@ class Client:
 
     def _next_attempt(self, name: str, spec: TrainingJob) -> int:
         base = self.session.job(name, spec, 1).goal.key.name.removesuffix("-1")
-        return self.session.unused(base)
+        return self.session.ids().unused(base)
 
     def __repr__(self) -> str:
         return f"<Client {self.provider} stack {self.stack}>"
@@ -162,6 +163,22 @@ class Jobs:
         job = Job(self.session, id)
         _ = job.state
         return job
+
+    def wait(self, runs: Iterable[Job | str], deadline: float | None = None) -> Sequence[Job]:
+        """Waits until all of some runs, or ids, have succeeded, by one list a look where the provider has one.
+
+        Once all have ended, RunFailed names those that failed, or were cancelled or deleted. NotFound for an id that
+        there is not, Timeout after ``deadline`` seconds; without one it waits as long as they run.
+        """
+        waited = [run if isinstance(run, Job) else self.get(run) for run in runs]
+        wait = Wait(self.session.clock, FOREVER if deadline is None else deadline, self.session.plugin.pace)
+        watch = Watch(self.session.provider.jobs, wait, self.session.events)
+        watch.add(job.key for job in waited)
+        with detaching(f"{len(waited)} jobs", "the same call again goes on from there, cloud.jobs.list() shows them"):
+            ended = watch.until_all_end()
+        if errors := [error for key, state in ended.items() if (error := wrong(key, state))]:
+            raise all_wrong(errors, len(ended))
+        return waited
 
     def list(self, all_stacks: bool = False) -> list[State]:
         """The runs of this stack, or of all; oldest first."""

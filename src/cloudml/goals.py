@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,6 +13,7 @@ from cloudml.artifacts import Content, Contents
 from cloudml.capabilities import require
 from cloudml.errors import ConfigError, NotFound, QuotaExceeded
 from cloudml.events import Events
+from cloudml.ids import Ids
 from cloudml.labels import HASH, label, present, refuse_archived
 from cloudml.reconcile import look, reconcile
 from cloudml.run import Run
@@ -93,29 +94,27 @@ class Session:
 
     # -- goals -------------------------------------------------------------------------------------------------------
 
-    def job(self, name: str, spec: TrainingJob, attempt: int | None = None) -> Pursuit[TrainingJob]:
-        """A run of a job: the given attempt, or the last one that is observed, or the first that never was."""
+    def job(
+        self, name: str, spec: TrainingJob, attempt: int | None = None, ids: Ids | None = None
+    ) -> Pursuit[TrainingJob]:
+        """A run of a job: the given attempt, or the last one that is observed, or the first that never was.
+
+        ``ids`` are the runs as they were just now; they are asked for where they are needed and not given.
+        """
         self._check("job", name, spec)
         planned, contents = self._job_contents(spec)
         base = f"{name}-{spec_hash(planned)}"
-        run_id = f"{base}-{attempt or max(self.attempts(base), default=0) or self.unused(base)}"
+        run_id = f"{base}-{attempt or (ids or self.ids()).last(base)}"
         if len(run_id) > LONGEST_ID:
             raise ConfigError(f"the run id {run_id} has {len(run_id)} characters; {LONGEST_ID} are allowed")
         key = Key("job", run_id, self.stack)
         return Pursuit(self.provider.jobs, present(key, planned, None), (*contents, self._document(planned)))
 
-    def attempts(self, base: str) -> list[int]:
-        """The attempts of a run that are observed, by their numbers."""
-        return _numbers(base, (state.key.name for state in self.provider.jobs.list(self.stack)))
-
-    def deleted(self, base: str) -> list[int]:
-        """The attempts of a run that were deleted, by their numbers."""
+    def ids(self) -> Ids:
+        """The runs that there are now, and those that were deleted: asked in this order, so that none is missed."""
+        there = tuple(state.key.name for state in self.provider.jobs.list(self.stack))
         uris = self.provider.artifacts.list(self._deleted)
-        return _numbers(base, (uri.rpartition("/")[2].removesuffix(".json") for uri in uris))
-
-    def unused(self, base: str) -> int:
-        """The number after every attempt that there is or was: what names a run names it for ever."""
-        return max([*self.attempts(base), *self.deleted(base)], default=0) + 1
+        return Ids(there, tuple(uri.rpartition("/")[2].removesuffix(".json") for uri in uris))
 
     def absent_job(self, key: Key) -> Pursuit[TrainingJob]:
         """A run is to be gone; that there was one is written down before, so that its id is not used again."""
@@ -355,12 +354,6 @@ def most_asked(want: Endpoint) -> str:
     """The model that gets most of the traffic, as ``family:hash``."""
     most = max(want.traffic, key=lambda name: want.traffic[name])
     return want.deployments[most].model
-
-
-def _numbers(base: str, ids: Iterable[str]) -> list[int]:
-    """The attempts among run ids that begin with ``base``."""
-    pattern = re.compile(re.escape(base) + r"-(\d+)")
-    return sorted(int(match[1]) for match in map(pattern.fullmatch, ids) if match)
 
 
 def check_name(kind: str, name: str) -> None:

@@ -19,6 +19,7 @@ from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, doc
 from cloudml.spi import Capability, Goal, Kind, Payload, Reference
 from cloudml.states import Key, Phase, State
 from cloudml.waiting import Wait
+from cloudml.watching import wrong
 
 FOREVER = float("inf")
 
@@ -76,8 +77,8 @@ class Job:
                 state = self.session.pursue(Pursuit(self.session.provider.jobs, goal), patience, existing=True)
             except NotFound as gone:
                 raise RunFailed(f"{self.key} was deleted") from gone
-        if state is None or state.phase is not Phase.SUCCEEDED:
-            raise RunFailed(f"{self.key} was {state.phase.value if state else 'deleted'}")
+        if error := wrong(self.key, state):
+            raise error
         return self
 
     def logs(self, follow: bool = False) -> Log:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from cloudml import artifacts, monitors, notebook, sidecars
 from cloudml.client import Client
-from cloudml.errors import ConfigError, RunFailed
+from cloudml.errors import ConfigError
 from cloudml.events import Event, Happened
 from cloudml.goals import Planned, Pursuit, Session, split_reference
+from cloudml.ids import Ids
 from cloudml.labels import refuse_foreign
 from cloudml.specs import Endpoint, Model, Spec, TrainingJob
 from cloudml.spi import Call, Goal, Kind, Later, Reference, Until
-from cloudml.states import Key, Phase, State
+from cloudml.states import Key, State
+from cloudml.watching import Runs, all_wrong
 
 
 class Wanted(Protocol):
@@ -117,32 +119,55 @@ def apply(
 ) -> Outcome:
     """Makes what is there be what the file wants, and verifies it.
 
-    A run that is going on is waited for, one that has succeeded is taken, one that has failed is RunFailed until it is
-    named in ``rerun``. With ``wait=False`` it ends as soon as something is left to wait for.
+    Runs are started together; one that is going on is waited for, one that has succeeded is taken, and those that have
+    failed are RunFailed, once all have ended, until they are named in ``rerun``. ``timeout`` is for each resource; of
+    several runs, for the next one to end. With ``wait=False`` it ends as soon as something is left to wait for.
     """
     if prune and not wait:
         raise ConfigError("--prune needs to wait: what is left over is known only when the rest is done")
     session = client.session
     _preflight(session, project, adopt)
-    states: dict[Key, State | None] = {}
-    for resource in _resources(session, project, rerun):
+    known = _Known(session, session.ids())
+    runs = _run(session, [*_jobs(known, project, rerun)], timeout, wait, adopt)
+    states = runs.states
+    for resource in _others(known, project) if not runs.going else ():
         pursuit = resource.pursuit()
         key = pursuit.goal.key
         resource.check()
-        try:
-            states[key] = session.pursue(pursuit, timeout, Until.DONE if wait else Until.SUBMITTED, adopt)
-            resource.verify(states[key])
-        except RunFailed as error:
-            error.advise(resource.hint)
-            raise
+        states[key] = session.pursue(pursuit, timeout, Until.DONE if wait else Until.SUBMITTED, adopt)
+        resource.verify(states[key])
         if not wait and not _done(states[key]):
-            session.events.emit(Event(Happened.NOTE, key, f"{key} is going on; apply again for what comes after it"))
+            _tell_later(session, [key])
             break
     left = _left(session, project) if wait else ()
     if prune:
         _remove(session, left)
         left = ()
     return Outcome(states, left)
+
+
+def _run(session: Session, jobs: Sequence[Resource], timeout: float | None, wait: bool, adopt: bool) -> Runs:
+    """The file's runs, all started before the first is waited for. RunFailed for those that fail."""
+    runs = Runs(session, timeout, adopt)
+    by_key = {pursuit.goal.key: resource for resource in jobs for pursuit in [resource.pursuit()]}
+    runs.start([resource.pursuit() for resource in jobs], queue=wait)
+    if wait:
+        runs.finish()
+    for key, error in runs.errors.items():
+        error.advise(by_key[key].hint)
+    if runs.errors:
+        raise all_wrong([*runs.errors.values()], len(jobs))
+    if runs.going:
+        _tell_later(session, runs.going)
+    for key, state in runs.states.items():
+        by_key[key].verify(state)
+    return runs
+
+
+def _tell_later(session: Session, keys: Sequence[Key]) -> None:
+    what = str(keys[0]) if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
+    text = f"{what} {'is' if len(keys) == 1 else 'are'} going on; apply again for what comes after"
+    session.events.emit(Event(Happened.NOTE, keys[0], text))
 
 
 def destroy_plan(client: Client, *, everything: bool = False) -> Plan:
@@ -206,6 +231,7 @@ class _Known:
     """What earlier steps made, or in a plan are about to make: runs and versions by their names in the file."""
 
     session: Session
+    ids: Ids
     runs: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: dict[str, Reference] = field(default_factory=dict)
@@ -220,13 +246,22 @@ class _Known:
 
 def _resources(session: Session, project: Wanted, rerun: Collection[str]) -> Iterator[Resource]:
     """Jobs, then models, then endpoints with their monitors; each is made when those before it are known."""
+    known = _Known(session, session.ids())
+    yield from _jobs(known, project, rerun)
+    yield from _others(known, project)
+
+
+def _jobs(known: _Known, project: Wanted, rerun: Collection[str]) -> Iterator[Resource]:
     if unknown := set(rerun) - set(project.jobs):
         raise ConfigError(f"--rerun {sorted(unknown)[0]}: the file has no such job")
-    known = _Known(session)
     for name, job in project.jobs.items():
         resource = _job(known, f"{project.name}-{name}", name, job, name in rerun)
         if name in rerun or not _registered(known, project, name):
             yield resource
+
+
+def _others(known: _Known, project: Wanted) -> Iterator[Resource]:
+    session = known.session
     for family, model in project.models.items():
         yield _model(known, family, model)
     gates = {family: " and ".join(model.gates) for family, model in project.models.items() if model.gates}
@@ -246,16 +281,14 @@ def _goal(session: Session, name: str, endpoint: Endpoint, known: _Known) -> Goa
 
 def _job(known: _Known, full_name: str, name: str, job: TrainingJob, again: bool) -> Resource:
     session = known.session
-    pursuit = session.job(full_name, job)
+    pursuit = session.job(full_name, job, ids=known.ids)
     if again:
         base, _, last = pursuit.goal.key.name.rpartition("-")
-        attempt = session.unused(base)
+        attempt = known.ids.unused(base)
         pursuit = session.job(full_name, job, attempt) if attempt > int(last) else pursuit
     known.runs[name] = pursuit.goal.key.name
 
     def verify(state: State | None) -> None:
-        if state is not None and state.phase is Phase.CANCELLED:
-            raise RunFailed(f"{state.key} was cancelled")
         known.facts[name] = sidecars.facts(session.provider.artifacts, state, pursuit.goal.want) if state else {}
 
     hint = f"'cloudml jobs logs {known.runs[name]}' shows what it said; 'cloudml apply --rerun {name}' runs it again"
@@ -266,9 +299,9 @@ def _registered(known: _Known, project: Wanted, name: str) -> bool:
     """Whether a deleted run's models are all there: then it is not run again, and a sidecar says what it was."""
     session, base = known.session, known.runs[name].rpartition("-")[0]
     families = [family for family, model in project.models.items() if model.from_ == f"jobs.{name}"]
-    if not families or session.attempts(base):
+    if not families or known.ids.attempts(base):
         return False
-    for number in reversed(session.deleted(base)):
+    for number in reversed(known.ids.deleted(base)):
         run = f"{base}-{number}"
         made = {family: _version_of(session, family, project.models[family], run) for family in families}
         if all(made.values()):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, Generic, Protocol, TypeVar
+from typing import IO, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -206,6 +206,17 @@ class Kind(Protocol[Want]):
 
     def list(self, stack: str | None) -> Iterator[State]:
         """Every resource of this kind with our label; of one stack, or of all."""
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """Jobs that many can be watched of by one list; a provider whose list costs no more than that need not say so."""
+
+    def unsettled(self, stack: str) -> Mapping[str, Phase]:
+        """The runs of a stack that have not ended, by their ids, in as few requests as there is a list for.
+
+        It may name runs that have ended just now, and leave out any: whoever asks looks at those by themselves.
+        """
 
 
 @dataclass(frozen=True)
@@ -404,6 +415,7 @@ __all__ = [
     "Json",
     "Kind",
     "Later",
+    "Listing",
     "No",
     "Operation",
     "Payload",

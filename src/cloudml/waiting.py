@@ -34,7 +34,11 @@ class Wait:
         """Something moved: look soon again."""
         self._next = self.first
 
-    def pause(self, what: str, longest: float = LONGEST) -> None:
+    def prolong(self) -> None:
+        """One of many things is done: the deadline is that of the next."""
+        self._deadline = self.clock.now() + self.timeout
+
+    def pause(self, what: str, longest: float | None = None) -> None:
         """Sleeps for the next interval; Timeout, naming ``what`` was waited for, when the deadline has passed."""
         left = self._deadline - self.clock.now()
         if left <= 0:
@@ -42,5 +46,5 @@ class Wait:
                 f"{what}: not done after {self.timeout:g} s; it goes on running",
                 hint="run the same command again to go on waiting, with --timeout for longer",
             )
-        self.clock.sleep(min(self._next, longest, left))
+        self.clock.sleep(min(self._next, LONGEST if longest is None else longest, left))
         self._next = min(self._next * GROWTH, LONGEST)

@@ -76,6 +76,21 @@ def test_what_left_the_file_is_named_and_pruned_only_when_asked(shell: Shell) ->
     assert shell.json("endpoints", "list")["endpoints"] == []
 
 
+def test_several_runs_are_waited_for(shell: Shell) -> None:
+    started = [shell.json("train", f"slow-{number}", "--command", "sleep", "--no-wait")["name"] for number in range(2)]
+    done = shell.ok("jobs", "wait", *started)
+    assert len(re.findall(r"succeeded", done)) == 2
+    failing = shell.json("train", "failing", "--command", "fail", "--no-wait")["name"]
+    failed = shell("jobs", "wait", *started, failing)
+    assert failed.exit_code == 6
+    assert f"job {failing} failed" in failed.stderr
+    assert shell("jobs", "wait", "slow-ffffffff-1").exit_code == 5
+    last = shell.json("train", "slow-2", "--command", "sleep", "--no-wait")["name"]
+    late = shell("jobs", "wait", *started, last, "--timeout", "1s")
+    assert late.exit_code == 9
+    assert f"job {last} is " in late.stderr
+
+
 def test_jobs(shell: Shell) -> None:
     first = shell.json("train", "train", "--param", "depth=5", "--param", "fast=true")
     assert (first["phase"], first["facts"]["metrics"]) == ("succeeded", {"accuracy": 0.9})

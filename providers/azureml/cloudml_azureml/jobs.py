@@ -87,6 +87,12 @@ class AzureJobs:
             if tags.get("cloudml-kind") == "job" and stack in (None, tags["cloudml-stack"]):
                 yield self._state(Key("job", job["name"], stack or tags["cloudml-stack"]), job)
 
+    def unsettled(self, stack: str) -> Mapping[str, Phase]:
+        """A list filters by a tag's name (Jobs - List of the REST reference), neither by its value nor by the state."""
+        found = self._wire.items("jobs", listViewType="All", tag="cloudml-stack")
+        phases = {job["name"]: PHASES.get(job["properties"]["status"], Phase.UNKNOWN) for job in found}
+        return {name: phase for name, phase in phases.items() if not phase.settled}
+
     # -- the request -------------------------------------------------------------------------------------------------
 
     def _environments(self, want: specs.TrainingJob) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -118,6 +118,15 @@ class TrainingJobs:
             if labels.get(KIND) == "job" and STACK in labels and stack in (None, labels[STACK]):
                 yield _state(Key("job", job["TrainingJobName"], labels[STACK]), job, labels, EMPTY, None)
 
+    def unsettled(self, stack: str) -> Mapping[str, Phase]:
+        """A list of what is in progress: of a stopping job, and of one that has ended, a description tells."""
+        sagemaker = self._account.clients["sagemaker"]
+        asked = {"StatusEquals": "InProgress", "MaxResults": 100}
+        found = self._call.read(
+            "ListTrainingJobs", lambda: [*pages(sagemaker, "list_training_jobs", "TrainingJobSummaries", **asked)]
+        )
+        return {job["TrainingJobName"]: phase_of(job) for job in found}
+
     def run(self, stack: str, id: str) -> str:
         """Where everything that a run writes lies."""
         return self._account.uri(f"{stack}/runs/{id}")

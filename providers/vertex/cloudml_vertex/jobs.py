@@ -85,6 +85,11 @@ class VertexJobs:
         for id, jobs in sorted(runs.items()):
             yield self._state(Key("job", id, stack or jobs[0]["labels"]["cloudml-stack"]), jobs)
 
+    def unsettled(self, stack: str) -> Mapping[str, Phase]:
+        going = " AND ".join(f'state!="{state}"' for state, phase in PHASES.items() if phase.settled)
+        jobs = self._jobs(f'labels.cloudml-kind="job" AND labels.cloudml-stack="{stack}" AND {going}')
+        return {job["labels"]["cloudml-id"]: _phase(job) for job in reversed(jobs)}  # of several the oldest
+
     # -- the request -------------------------------------------------------------------------------------------------
 
     def _create(self, goal: Goal[specs.TrainingJob], want: specs.TrainingJob) -> Call:

@@ -59,6 +59,16 @@ def _last(run: Run, client: Client, name: str) -> str:
 
 
 @jobs.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...", shell_complete=runs)
+@options.timeout
+@options.command
+def wait(run: Run, ids: tuple[str, ...], timeout: float | None) -> None:
+    """Wait until runs have ended; an error names those that failed."""
+    waited = run.client().jobs.wait(ids, timeout)
+    run.out.states("jobs", [job.state for job in waited])
+
+
+@jobs.command()
 @click.argument("id", shell_complete=runs)
 @options.command
 def cancel(run: Run, id: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cloudml import specs
 from cloudml.spi import Call, Caller, Effect, Goal, Later, Plugin, Provider, Repeat, Yes
@@ -71,6 +71,10 @@ class NamedJobs(Adapter):
     def list(self, stack: str | None) -> Iterator[State]:
         keys = [Key("job", name, owner) for owner, name in self.names(["jobs"], "job", stack)]
         return (state for key in keys if (state := self.observe(key, None)))
+
+    def unsettled(self, stack: str) -> Mapping[str, Phase]:
+        phases = {row["name"]: JOBS[row["status"]] for row in self.rows("jobs", stack=stack)}
+        return {name: phase for name, phase in phases.items() if not phase.settled}
 
 
 class NamedModels(Adapter):

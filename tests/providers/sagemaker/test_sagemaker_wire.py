@@ -19,8 +19,11 @@ from botocore_shapes import answer_problems, problems, service
 from sagemaker_things import python_model
 
 from cloudml.client import Client
-from cloudml.plan import destroy
+from cloudml.config.loading import load
+from cloudml.emulation.faults import Fault, Faults, Trouble
+from cloudml.plan import apply, destroy
 from cloudml.spi import Scope
+from cloudml.states import Phase
 from cloudml_sagemaker.permissions import actions as needed
 from cloudml_sagemaker.permissions import policy
 from cloudml_sagemaker.plugin import Config
@@ -114,6 +117,32 @@ def operations(name: str) -> list[str]:
 
 
 def test_watching_many_jobs_takes_lists_not_descriptions(connected: Connected, heard: Listener) -> None:
+    client = connected()
+    runs = [client.train(f"job-{number}", command="sleep 4") for number in range(12)]
+    heard.calls.clear()
+    client.jobs.wait(runs)
+    said = heard.count()
+    assert said["ListTrainingJobs"] >= 3
+    assert 12 <= said["DescribeTrainingJob"] <= 24
+
+
+def test_jobs_over_the_quota_wait_for_their_turn(
+    connected: Connected, heard: Listener, faults: Faults, tmp_path: Path
+) -> None:
+    """And a list that is refused for its rate is asked for again."""
+    file = tmp_path / "cloudml.yaml"
+    jobs = [f"  job-{number}: {{command: sleep 1, params: {{n: {number}}}}}" for number in range(3)]
+    file.write_text("\n".join(["version: 1", "project: shop", "jobs:", *jobs]))
+    client, wanted = connected(), load(file, env="test", provider="sagemaker")
+    faults.add(Fault(Trouble.QUOTA, "CreateTrainingJob", "shop-job-2-*"))
+    faults.add(Fault(Trouble.THROTTLE, "ListTrainingJobs", times=2))
+    outcome = apply(client, wanted)
+    assert [state.phase for state in outcome.states.values() if state] == [Phase.SUCCEEDED] * 3
+    assert heard.count()["CreateTrainingJob"] == 4
+    assert not [*faults]
+
+
+def test_jobs_are_listed_again_without_reading_their_tags(connected: Connected, heard: Listener) -> None:
     client = connected()
     for number in range(12):
         client.train(f"job-{number}", command="true")

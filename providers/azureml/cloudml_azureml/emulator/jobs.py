@@ -139,8 +139,8 @@ def _wanted(query: Mapping[str, str], job: Resource) -> bool:
     if view != "all" and archived != (view == "archivedonly"):
         return False
     if tag := query.get("tag"):
-        name, _, value = tag.partition("=")
-        if (job.properties.get("tags") or {}).get(name) != value:
+        tags, (name, valued, value) = job.properties.get("tags") or {}, tag.partition("=")
+        if name not in tags or (valued and tags[name] != value):
             return False
     if "jobType" in query and query["jobType"].lower() != job.properties["jobType"].lower():
         return False

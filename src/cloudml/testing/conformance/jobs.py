@@ -6,11 +6,13 @@ import pytest
 
 from cloudml.errors import AlreadyExists, RunFailed
 from cloudml.specs import Model
-from cloudml.spi import Goal, Repeat, Until
+from cloudml.spi import Goal, Listing, Repeat, Until
 from cloudml.states import Phase
 from cloudml.testing.conformance.rig import FAMILY, Rig, matches
 from cloudml.testing.conformance.scenarios import JOB, running
 from cloudml.testing.killing import Points
+from cloudml.waiting import Wait
+from cloudml.watching import Watch
 
 
 class JobsContract:
@@ -80,6 +82,21 @@ class JobsContract:
         process = rig.process()
         assert process.apply("job", JOB, rig.job).phase is Phase.SUCCEEDED
         assert process.sent == []
+
+    def test_several_are_watched_to_their_ends(self, rig: Rig) -> None:
+        process = rig.process()
+        second, never = "fraud-1a2b3c4d-2", "fraud-1a2b3c4d-3"
+        process.apply("job", JOB, rig.slow, Until.SUBMITTED)
+        process.apply("job", second, rig.failing, Until.SUBMITTED)
+        jobs = process.provider.jobs
+        listed = jobs.unsettled(rig.stack) if isinstance(jobs, Listing) else {JOB: Phase.RUNNING}
+        assert JOB in listed
+        assert not listed[JOB].settled
+        watch = Watch(process.kind("job"), Wait(rig.clock, rig.timeout, rig.plugin.pace), process.events)
+        watch.add(process.key("job", name) for name in (JOB, second, never))
+        ended = {key.name: state.phase if state else None for key, state in watch.until_all_end().items()}
+        assert ended == {JOB: Phase.SUCCEEDED, second: Phase.FAILED, never: None}
+        assert not (isinstance(jobs, Listing) and jobs.unsettled(rig.stack))
 
     def test_cancelling_stops_it_and_keeps_it(self, rig: Rig) -> None:
         running(rig.process())
