@@ -26,7 +26,7 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS: Yes(),
     C.ENDPOINTS_IMAGE: RENDERED,
     C.ENDPOINTS_GPU: RENDERED,
-    C.ENDPOINTS_SCALE: No("scaling needs rules of Azure Monitor; set scale.min and max alike", planned=True),
+    C.ENDPOINTS_SCALE: Yes("fixed counts on the emulated cloud; min below max is refused before any call"),
     C.ENDPOINTS_SCALE_TO_ZERO: No("managed endpoints keep one instance at least; use scale.min 1"),
     C.ENDPOINTS_SPOT: No("managed endpoints have no spot machines; leave 'spot' out"),
     C.ENDPOINTS_TRAFFIC: Yes(),

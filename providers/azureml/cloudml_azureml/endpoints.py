@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cloudml import specs
-from cloudml.errors import ConfigError, NotFound
+from cloudml.errors import ConfigError, NotFound, Unsupported
 from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Payload, leaves, patched
 from cloudml.states import Failure, Key, Part, Phase, State
@@ -116,6 +116,8 @@ class AzureEndpoints:
                 yield self._delete(goal.key, part, "it failed")
             if part is None or part.phase.failed:
                 yield self._child(goal, want, child)
+            elif changed := _changed(part, want.deployments[child.deployment]):
+                yield self._child(goal, want, child, f"{changed} differ", Effect.UPDATE)
         wanted, mirror = _shares(children, want.traffic), _shares(children, want.mirror)
         tags = {**tags, **goal.labels}
         if (
@@ -157,10 +159,17 @@ class AzureEndpoints:
         path = self._path(key)
         return Call(f"PUT {path}", path, document, why, effect or (Effect.UPDATE if there else Effect.CREATE))
 
-    def _child(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, child: Child) -> Call:
-        deployment, options = want.deployments[child.deployment], _options(want)
-        if want.timeout > LONGEST:
-            raise ConfigError(f"{goal.key}: a request may take {LONGEST:g} s on azureml, not {want.timeout:g} s")
+    def _child(
+        self,
+        goal: Goal[specs.Endpoint],
+        want: specs.Endpoint,
+        child: Child,
+        why: str = "this deployment is new",
+        effect: Effect = Effect.CREATE,
+    ) -> Call:
+        """The whole deployment, when it is changed too: there is no PATCH for what we change."""
+        deployment, options = want.deployments[child.deployment], _options(want, child.deployment)
+        _refuse(goal.key, want, deployment)
         environment, _ = environments.serving(self._image_of(goal.key, deployment))
         properties: dict[str, Any] = {
             "endpointComputeType": "Managed",
@@ -180,12 +189,17 @@ class AzureEndpoints:
             properties["dataCollector"] = {"collections": collections, "rollingRate": "Hour"}
         document = {
             "location": self._wire.location,
-            "tags": {**_lasting(goal.labels), CHILD: child.deployment, "cloudml-hash": child.spec},
+            "tags": {
+                **deployment.labels,
+                **_ours(goal.labels),
+                CHILD: child.deployment,
+                "cloudml-hash": child.spec,
+            },
             "sku": {"name": "Default", "capacity": deployment.scale.min},
             "properties": patched(properties, deployment, NAME),
         }
         path = f"{self._path(goal.key)}/deployments/{child.name}"
-        return Call(f"PUT {path}", path, document, "this deployment is new")
+        return Call(f"PUT {path}", path, document, why, effect)
 
     def _delete(self, key: Key, part: Part, why: str) -> Call:
         path = f"{self._path(key)}/deployments/{part.id}"
@@ -255,6 +269,8 @@ class AzureEndpoints:
             facts={
                 "traffic": shares.get(row["name"], 0),
                 "owner": tags.get("cloudml-stack"),
+                "labels": tags,
+                "servers": (row.get("sku") or {}).get("capacity"),
                 "model": (properties.get("model") or "").rpartition("/models/")[2].replace("/versions/", ":"),
             },
         )
@@ -274,9 +290,10 @@ class AzureEndpoints:
 
 
 def _children(want: specs.Endpoint) -> Iterator[Child]:
-    kept = [want.capture, want.timeout, _options(want).concurrency]
     for name, deployment in want.deployments.items():
-        spec = specs.spec_hash(deployment)
+        spec, options = specs.spec_hash(deployment), _options(want, name)
+        kept: list[Any] = [want.capture, want.timeout, options.concurrency]
+        kept += [options.instance_type] if options.instance_type else []
         yield Child(name, spec, specs.hash8([spec, *kept]))
 
 
@@ -285,8 +302,37 @@ def _shares(children: Sequence[Child], shares: Mapping[str, int]) -> dict[str, i
     return {child.name: shares[child.deployment] for child in children if shares.get(child.deployment)}
 
 
-def _options(want: specs.Endpoint) -> EndpointOptions:
-    return EndpointOptions.model_validate(want.options.get(NAME, {}))
+def _options(want: specs.Endpoint, deployment: str) -> EndpointOptions:
+    """What the endpoint says, and what one deployment says otherwise. Raises ConfigError for what is not known."""
+    own = want.deployments[deployment].options.get(NAME, {})
+    return specs.make(EndpointOptions, f"{deployment}.options.{NAME}", {**want.options.get(NAME, {}), **own})
+
+
+def _changed(part: Part, deployment: specs.Deployment) -> str:
+    """What of a deployment that runs is not as it is wanted and can be changed in place."""
+    labels = any(part.facts["labels"].get(name) != text for name, text in deployment.labels.items())
+    servers = part.facts["servers"] != deployment.scale.min
+    return " and ".join([*(["its labels"] if labels else []), *(["its servers"] if servers else [])])
+
+
+def _refuse(key: Key, want: specs.Endpoint, deployment: specs.Deployment) -> None:
+    """ConfigError for what a managed endpoint has no field for, Unsupported for automatic scaling."""
+    if want.timeout > LONGEST:
+        raise ConfigError(f"{key}: a request may take {LONGEST:g} s on azureml, not {want.timeout:g} s")
+    if deployment.scale.min != deployment.scale.max:
+        raise Unsupported(
+            f"{key}: managed endpoints scale by rules of Azure Monitor, which are not rendered",
+            hint="set scale.min and scale.max alike, and add an autoscale rule to the deployment in the portal",
+        )
+    for name in ("disk", "shm"):
+        if getattr(deployment.resources, name) is not None:
+            hint = "leave it out, or choose a size by options.azureml.instance_type"
+            raise ConfigError(f"{key}: a server's resources.{name} comes with its size on azureml", hint=hint)
+
+
+def _ours(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of an endpoint that its deployments carry too: not the user's own, which change in place."""
+    return {name: text for name, text in _lasting(labels).items() if name.startswith("cloudml-")}
 
 
 def _lasting(labels: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from cloudml import bundle, specs
+from cloudml.errors import ConfigError
 from cloudml.objects import Objects
 from cloudml.outputs import Left, Outputs
 from cloudml.spi import Call, Effect, Goal, Operation, leaves, patched, spec_key
@@ -138,6 +139,9 @@ class AzureJobs:
             resources["instanceType"] = instances.choose(want.resources, instances.TRAINING, options.instance_type)
             if want.spot:
                 found["queueSettings"] = {"jobTier": "Spot"}
+        elif want.spot:
+            hint = "leave 'spot' out and name a cluster of low priority, or set options.azureml.compute: serverless"
+            raise ConfigError(f"cluster {compute!r} decides itself whether its machines are spot", hint=hint)
         else:
             found["computeId"] = self._wire.id(f"computes/{compute}")
         if want.nodes > 1:
