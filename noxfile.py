@@ -39,7 +39,7 @@ def pins(name: str) -> Path:
 
 def pinned(session: str) -> str:
     """Whose pins a session has: some need what another one needs."""
-    return {"versions": "tests", "trials": "matrix"}.get(session.partition("-")[0], session)
+    return {"versions": "tests", "trials": "matrix", "localstack": "sagemaker"}.get(session.partition("-")[0], session)
 
 
 def digest(*files: Path) -> str:
@@ -203,17 +203,30 @@ def azureml(session: nox.Session) -> None:
 def sagemaker(session: nox.Session) -> None:
     """SageMaker: the emulated AWS, the adapter on it, and clients of others: boto3, the AWS CLI, sagemaker-core."""
     prepare(session, project=True)
-    for name in ("awscli", "sagemaker_core"):  # each needs versions of its own
-        place = NOX / f"sagemaker-{name}"
-        python = place / "bin" / "python"
-        if read(place / "stamp") != digest(pins(name)):
-            shutil.rmtree(place, ignore_errors=True)
-            session.run("python", "-m", "venv", str(place))
-            install = (str(python), "-m", "pip", "install", *PIP, "--no-compile", "--require-hashes")
-            session.run(*install, "-r", str(pins(name)), external=True)
-            (place / "stamp").write_text(digest(pins(name)))
-        session.env[f"CLOUDML_{name.upper()}"] = str(python)
+    for name in ("awscli", "sagemaker_core"):
+        beside(session, name)
     pytest(session, "-n", "2", "tests/providers/sagemaker")
+
+
+@nox.session
+def localstack(session: nox.Session) -> None:
+    """SageMaker's emulator with S3, IAM, STS, CloudWatch, Logs and SNS by LocalStack, on the host."""
+    prepare(session, project=True)
+    beside(session, "localstack")
+    pytest(session, "tests/providers/localstack", "--durations", "5", "--durations-min", "1")
+
+
+def beside(session: nox.Session, name: str) -> None:
+    """An environment for what needs versions of its own; CLOUDML_<NAME> tells the tests its Python."""
+    place = NOX / f"sagemaker-{name}"
+    python = place / "bin" / "python"
+    if read(place / "stamp") != digest(pins(name)):
+        shutil.rmtree(place, ignore_errors=True)
+        session.run("python", "-m", "venv", str(place))
+        install = (str(python), "-m", "pip", "install", *PIP, "--no-compile", "--require-hashes")
+        session.run(*install, "-r", str(pins(name)), external=True)
+        (place / "stamp").write_text(digest(pins(name)))
+    session.env[f"CLOUDML_{name.upper()}"] = str(python)
 
 
 @nox.session

@@ -1,4 +1,7 @@
-"""Starts an emulated AWS: one server, its backends by host, an account with a role and a bucket."""
+"""Starts an emulated AWS: one server, its backends by host, an account with a role and a bucket.
+
+Most of what is not SageMaker is answered by moto; with CLOUDML_LOCALSTACK by LocalStack, as far as it goes.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,12 @@ from cloudml_sagemaker.emulator import (
     targets,
 )
 from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
-from cloudml_sagemaker.emulator.callers import account
 from cloudml_sagemaker.emulator.containers import SECRET
 from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request, Streamed
 from cloudml_sagemaker.emulator.invoking import Runtime
-from cloudml_sagemaker.emulator.others import Moto
+from cloudml_sagemaker.emulator.localstack import SERVICES, LocalStack, python
+from cloudml_sagemaker.emulator.motos import Moto
+from cloudml_sagemaker.emulator.others import Others
 from cloudml_sagemaker.emulator.problems import DEFECTS
 from cloudml_sagemaker.emulator.recording import Recorder
 from cloudml_sagemaker.emulator.services import Services, empty
@@ -60,6 +64,8 @@ def start(site: Site, timing: Timing | None = None) -> Cloud:
     """The whole of it; `Cloud.close` ends it with all its containers."""
     running = _Running(site, timing or Timing())
     try:
+        if running.localstack:
+            running.localstack.ready()
         environment = running.furnish()
     except BaseException:
         running.close()
@@ -72,12 +78,14 @@ class _Running:
     """The server and what is behind it."""
 
     def __init__(self, site: Site, timing: Timing) -> None:
+        found = python()
+        self.localstack = LocalStack(site.folder, found) if found else None
         self.front = Front(self._choose)
         self.world = World(site, Services(f"http://127.0.0.1:{self.front.port}"), timing)
-        self._control = Control(self.world, OPERATIONS, account)
-        self._runtime = Runtime(self.world, account)
-        self._moto = Moto(self.world, account)
-        self._scaling = scaling.Scaling(self.world, account, self._moto)
+        self._others = Others(self.world, Moto(), dict.fromkeys(SERVICES, self.localstack) if self.localstack else {})
+        self._control = Control(self.world, OPERATIONS, self._others.account)
+        self._runtime = Runtime(self.world, self._others.account)
+        self._scaling = scaling.Scaling(self.world, self._others.account, self._others)
         self._registry = registry.Registry(self.world)
         self._buckets: dict[str, str] = {}  # the first bucket of each account that was furnished
         self.world.local = self._local
@@ -94,7 +102,7 @@ class _Running:
             return self._runtime
         if registry.HOST.fullmatch(request.host):
             return self._registry
-        return self._scaling if request.host.startswith("application-autoscaling.") else self._moto
+        return self._scaling if request.host.startswith("application-autoscaling.") else self._others
 
     def _local(self, image: str) -> str:
         return self._registry.local(image, self.front.port)
@@ -104,7 +112,7 @@ class _Running:
         service, region = (signer.service, signer.region) if signer else ("s3", REGION)
         if service == "sagemaker":
             return (self._runtime if request.path.startswith("/endpoints/") else self._control)(request)
-        behind = self._scaling if service == "application-autoscaling" else self._moto
+        behind = self._scaling if service == "application-autoscaling" else self._others
         return behind(replace(request, host=f"{service}.{region}.amazonaws.com"))
 
     def furnish(self) -> Mapping[str, str]:
@@ -186,6 +194,8 @@ class _Running:
             thread.join(self.world.timing.grace + 10)
         self.front.close()
         self.world.services.close()
+        if self.localstack:
+            self.localstack.close()
         for path in [*self.world.site.folder.iterdir()]:
             if path.name != "containers":
                 shutil.rmtree(path, ignore_errors=True)

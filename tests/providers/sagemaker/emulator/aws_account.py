@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import ssl
 import tarfile
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -66,7 +68,7 @@ class Account:
         if key not in self._clients:
             config = Config(
                 retries={"total_max_attempts": 1}, proxies={"https": self.environment["HTTPS_PROXY"]}, read_timeout=90
-            )
+            ).merge(more.pop("config", Config()))
             credentials = {
                 "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
                 "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
@@ -79,6 +81,16 @@ class Account:
                 **{**credentials, **more},
             )
         return self._clients[key]
+
+    def open(self, url: str, method: str = "GET", body: bytes | None = None) -> bytes:
+        """An address asked by somebody who has no credentials, on the emulated cloud's network."""
+        trusted = ssl.create_default_context(cafile=self.environment["AWS_CA_BUNDLE"])
+        proxy = urllib.request.ProxyHandler({"https": self.environment["HTTPS_PROXY"]})
+        opener = urllib.request.build_opener(proxy, urllib.request.HTTPSHandler(context=trusted))
+        request = urllib.request.Request(url, body, {"Content-Type": "application/octet-stream"}, method=method)
+        with opener.open(request, timeout=60) as answer:
+            found: bytes = answer.read()
+        return found
 
     def close(self) -> None:
         for client in self._clients.values():

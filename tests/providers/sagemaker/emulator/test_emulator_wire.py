@@ -6,11 +6,13 @@ import copy
 import datetime
 import json
 import time
+import urllib.error
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aws_account import Account
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StringShape, StructureShape
 
@@ -242,8 +244,19 @@ def test_s3_takes_large_and_strange_objects(aws: Account, tmp_path: Any) -> None
     assert (tmp_path / "back").read_bytes() == large.read_bytes()
     with pytest.raises(ClientError, match="404"):
         aws.s3.head_object(Bucket=aws.bucket, Key="nothing")
-    url = aws.s3.generate_presigned_url("get_object", Params={"Bucket": aws.bucket, "Key": "nothing"})
-    assert aws.bucket in url
+
+
+@pytest.mark.parametrize("version", ["s3", "s3v4"])
+def test_a_presigned_address_opens_until_its_end(aws: Account, version: str) -> None:
+    client = aws.client("s3", config=Config(signature_version=version))
+    aws.put("secret", b"known")
+    url = client.generate_presigned_url("get_object", {"Bucket": aws.bucket, "Key": "secret"}, ExpiresIn=2)
+    assert aws.open(url) == b"known"
+    time.sleep(2.5)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        aws.open(url)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        aws.open(f"https://{aws.bucket}.s3.amazonaws.com/secret")
 
 
 def test_tags(aws: Account) -> None:
