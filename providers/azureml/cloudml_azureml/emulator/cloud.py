@@ -47,7 +47,7 @@ class AzureML:
         self.assets = Assets(self.storage)
         self.jobs = Jobs(self.runs, self.operations, self.workspaces)
         self.serving = Serving(site, self.storage, self.store, self.directory)
-        self.endpoints = Endpoints(self.store, self.serving, self.operations, self.directory)
+        self.endpoints = Endpoints(self.store, self.serving, self.operations, self.directory, site.faults)
         self.deployments = Deployments(self.serving, self.operations, site.faults)
         self.schedules = Schedules(self.store, self.jobs, self.operations)
         served = self.served()

@@ -119,9 +119,12 @@ class Deployments:
                 detail = ("DeploymentHasTraffic", f"Deployment {name} has traffic; set its traffic to 0 first.")
                 raise Refused(400, "BadRequest", "The request is invalid.", [detail], component=FRONTEND)
             made.properties["provisioningState"] = "Deleting"
-        work = self._serving.remove(at, endpoint.name, name)
+        work = self._doomed(made, "DELETE") or self._serving.remove(at, endpoint.name, name)
 
-        def gone(_: Refused | None) -> None:
+        def gone(failure: Refused | None) -> None:
+            if failure:
+                made.properties["provisioningState"] = "Failed"
+                return
             for word in ("traffic", "mirrorTraffic"):
                 for shares in (endpoint.properties.get(word) or {}, endpoint.hidden.get(word) or {}):
                     shares.pop(name, None)

@@ -7,10 +7,12 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from cloudml.emulation.faults import Faults
 from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.operations import Operations, headers
+from cloudml_azureml.emulator.ordered import doomed
 from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.signin import LIFETIME, ML, Directory
 from cloudml_azureml.emulator.store import Resource, Store, Workspace
@@ -37,8 +39,11 @@ def idle(resource: Resource) -> None:
 
 
 class Endpoints:
-    def __init__(self, store: Store, serving: Serving, operations: Operations, directory: Directory) -> None:
+    def __init__(
+        self, store: Store, serving: Serving, operations: Operations, directory: Directory, faults: Faults
+    ) -> None:
         self._store, self._serving, self._operations, self._directory = store, serving, operations, directory
+        self._faults = faults
 
     def routes(self) -> Sequence[Served]:
         one = "onlineEndpoints/{name}"
@@ -67,7 +72,8 @@ class Endpoints:
         if before is None:
             made.hidden |= {"primaryKey": secrets.token_urlsafe(24), "secondaryKey": secrets.token_urlsafe(24)}
         state = made.properties["provisioningState"]
-        operation = self._operations.begin(at, (state,), lambda failure: _done(at, made, failure))
+        work = doomed(self._faults, "PUT onlineEndpoints", name)
+        operation = self._operations.begin(at, (state,), lambda failure: _done(at, made, failure), work)
         return call.promised("onlineEndpoints", made, operation, created=before is None)
 
     def _refuse_taken(self, at: Workspace, name: str) -> None:
@@ -132,10 +138,14 @@ class Endpoints:
             for each in (endpoint, *deployments):
                 idle(each)
             endpoint.properties["provisioningState"] = "Deleting"
-        work = self._serving.remove(at, name, *(each.name for each in deployments))
+        work = doomed(self._faults, "DELETE onlineEndpoints", name)
+        work = work or self._serving.remove(at, name, *(each.name for each in deployments))
 
-        def gone(_: Refused | None) -> None:
-            at.drop("onlineEndpoints", name)
+        def gone(failure: Refused | None) -> None:
+            if failure:
+                endpoint.properties["provisioningState"] = "Failed"
+            else:
+                at.drop("onlineEndpoints", name)
 
         operation = self._operations.begin(at, ("Deleting",), gone, work)
         return call.going(operation)
@@ -173,4 +183,8 @@ def _done(at: Workspace, endpoint: Resource, failure: Refused | None) -> None:
     uris = {"scoringUri": f"{base}{route}", "swaggerUri": f"{base}/swagger.json"}
     state = {"provisioningState": "Failed" if failure else "Succeeded"}
     endpoint.properties.update(uris | state)
-    endpoint.hidden |= {word: dict(endpoint.properties.get(word) or {}) for word in ("traffic", "mirrorTraffic")}
+    for word in ("traffic", "mirrorTraffic"):
+        if failure:  # guessed: what was routed is routed on, and shown
+            endpoint.properties[word] = dict(endpoint.hidden.get(word) or {})
+        else:
+            endpoint.hidden[word] = dict(endpoint.properties.get(word) or {})
