@@ -36,7 +36,8 @@ class DockerContainers:
     """Runs containers on the Docker engine of this machine.
 
     ``owner`` is a file that the emulator's process holds locked: its containers are removed when it does not any more.
-    ``images`` are names of images that stand for others. Raises what `cloudml.images.daemon.connect` raises.
+    ``images`` are names of images that stand for others; ``mark`` is what the label ``cloudml-emulation`` says of all
+    of them. Raises what `cloudml.images.daemon.connect` raises.
     """
 
     note: str | None = None
@@ -45,14 +46,14 @@ class DockerContainers:
         self, folder: Path, owner: Path | None = None, images: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         self._engine = daemon.connect()
-        self._name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        self.mark = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
         self._shared = owner and owner.parent / "network" / "trust"  # what the variables of the network name
         self._images = images
         self._ports: dict[str, int] = {}
         self._late: dict[str, float] = {}
         self._timers: dict[str, threading.Timer] = {}
         if owner:
-            reap(owner, f"{LABEL}={self._name}")
+            reap(owner, f"{LABEL}={self.mark}")
 
     def start(self, container: Container) -> None:
         """Starts it. Raises AlreadyExists, NotFound for an image that is not there, ProviderError if Docker refuses."""
@@ -72,7 +73,7 @@ class DockerContainers:
                 extra_hosts=dict.fromkeys(container.peers, LOOPBACK),
                 volumes=self._volumes(container),
                 name=self._full(container.id),
-                labels={LABEL: self._name, ID: container.id, GRACE: f"{container.grace:.0f}"},
+                labels={LABEL: self.mark, ID: container.id, GRACE: f"{container.grace:.0f}"},
                 **options,
             )
         try:
@@ -139,14 +140,14 @@ class DockerContainers:
         return next((each for each in self._all(wanted) if each.name == wanted), None)
 
     def _all(self, name: str = "") -> list[Any]:
-        filters = {"label": f"{LABEL}={self._name}"} | ({"name": name} if name else {})
+        filters = {"label": f"{LABEL}={self.mark}"} | ({"name": name} if name else {})
         with daemon.refused():
             # One that is removed meanwhile is not there.
             found: list[Any] = self._engine.containers.list(all=True, filters=filters, ignore_removed=True)
         return found
 
     def _full(self, id: str) -> str:
-        return f"{LABEL}-{self._name}-{id}"
+        return f"{LABEL}-{self.mark}-{id}"
 
     def _image(self, name: str) -> str:
         """What the engine knows it as. Raises NotFound."""
