@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from trial_words import ACTS
+
 from cloudml import plugins
 from cloudml.client import Client, connect_plugin
 from cloudml.emulation.faults import Faults
@@ -70,6 +72,8 @@ class Trial:
         return connect_plugin(plugin, "shop-trial", [self.heard.append], self.column.settings, CLOCK)
 
     def does(self, act: str, do: Callable[[], Result]) -> Result:
+        """Carries out one act of a story, by its name in trial_words.py."""
+        assert act in ACTS, f"no condition knows of {act!r}"
         return self.column.condition.does(self, act, do)
 
     @property

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 from trial import Result, Trial
-from trial_words import SHOWN, WRITES
+from trial_words import FAILING, SHOWN, STARTS, UNAVAILABLE, WRITES
 
+from cloudml.emulation.dockers import LABEL, DockerContainers
 from cloudml.emulation.faults import Fault, Trouble
+from cloudml.emulation.processes import UNIVERSAL
+from cloudml.errors import AnswerLost, RunFailed
 from cloudml.events import Event, Happened
+from cloudml.images.daemon import connect
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,54 @@ class Slow:
         finally:
             seen = {_shown(event) for event in trial.heard[told:] if event.what is Happened.WAITING}
             assert seen >= wanted, f"while it did {act!r}"
+
+
+@dataclass(frozen=True)
+class Failing:
+    """What is taken fails, each operation of an act in turn; what is answered at once is answered 503."""
+
+    name: str = "failing"
+
+    def does(self, trial: Trial, act: str, do: Callable[[], Result]) -> Result:
+        for operation in FAILING.get(act, ()):
+            trial.faults.add(Fault(Trouble.FAIL, operation))
+            with pytest.raises(RunFailed, match="internal"):
+                do()
+            assert not [*trial.faults], f"{operation} was never called while it did {act!r}"
+        for operation in UNAVAILABLE.get(act, ()):
+            trial.faults.add(Fault(Trouble.UNAVAILABLE, operation))
+        if act == "ask":  # nobody looks for a prediction that may have been made: the next request is the repair
+            with pytest.raises(AnswerLost, match="temporarily unavailable"):
+                do()
+        try:
+            return do()
+        finally:
+            assert not [*trial.faults], f"never called while it did {act!r}"
+
+
+@dataclass(frozen=True)
+class InContainers:
+    """What runs, runs in containers of this machine's Docker engine."""
+
+    name: str = "docker"
+
+    def does(self, trial: Trial, act: str, do: Callable[[], Result]) -> Result:
+        before = time.time()
+        try:
+            return do()
+        finally:
+            if act in STARTS:
+                assert {UNIVERSAL in image for image in _started(trial, before)} >= STARTS[act], f"for {act!r}"
+
+
+def _started(trial: Trial, since: float) -> list[str]:
+    """The images of the containers of this emulation that the engine has started since, as it tells itself."""
+    containers = trial.running.clouds[trial.column.provider].containers
+    assert isinstance(containers, DockerContainers)
+    filters = {"type": "container", "event": "start", "label": f"{LABEL}={containers.mark}"}
+    with contextlib.closing(connect()) as engine:
+        told = engine.events(since=f"{since:.9f}", until=f"{time.time():.9f}", filters=filters, decode=True)
+        return [event["Actor"]["Attributes"]["image"] for event in told]
 
 
 def _shown(event: Event) -> str:

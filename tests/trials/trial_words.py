@@ -1,11 +1,17 @@
-"""What each cloud calls the writes of an act, and what it shows meanwhile when it takes its time."""
+"""The acts of the stories: what each cloud calls their writes, and what it shows meanwhile when it takes its time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# By provider and act: the native writes, as patterns of the names by which faults are ordered. Blobs of Azure and
-# objects of Google are not among them: what answers there is not ours to throttle.
+ACTS = frozenset(
+    (
+        *("train", "cancel", "register", "version", "alias", "deploy", "deploy again", "replace", "replace in vain"),
+        *("share", "shift", "ask", "apply", "destroy"),
+    )
+)
+# By provider and act: the native writes, as patterns of the names by which faults are ordered. Of uploads,
+# S3's alone are among them.
 WRITES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "sagemaker": {
         "train": ("PutObject", "CreateTrainingJob"),
@@ -94,4 +100,30 @@ SHOWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "apply": ("provisioning", "operation"),
         "destroy": ("operation",),
     },
+}
+
+# Azure's operations that are taken and then fail, one time after the other; and calls that are answered 503.
+FAILING: Mapping[str, tuple[str, ...]] = {
+    "train": ("PUT jobs",),
+    "deploy": ("PUT onlineEndpoints", "PUT onlineEndpoints/deployments"),
+    "replace": ("PUT onlineEndpoints/deployments", "PUT onlineEndpoints", "DELETE onlineEndpoints/deployments"),
+    "replace in vain": ("PUT onlineEndpoints/deployments",),
+    "share": ("PUT onlineEndpoints/deployments", "PUT onlineEndpoints"),
+    "shift": ("PUT onlineEndpoints",),
+    "apply": ("PUT onlineEndpoints", "PUT onlineEndpoints/deployments"),
+    "destroy": ("DELETE onlineEndpoints",),
+}
+UNAVAILABLE: Mapping[str, tuple[str, ...]] = {
+    "cancel": ("POST jobs/cancel",),
+    "register": ("PUT models/versions",),
+    "version": ("PUT models/versions",),
+    "alias": ("PUT models",),
+    "ask": ("POST score",),
+}
+
+# Which containers an act starts, at least: whether they are of the universal image.
+STARTS: Mapping[str, frozenset[bool]] = {
+    "train": frozenset({False}),
+    **dict.fromkeys(("deploy", "replace", "replace in vain", "share"), frozenset({True})),
+    "apply": frozenset({False, True}),
 }
