@@ -39,7 +39,8 @@ WRITES: Mapping[tuple[str, str], str] = {
     ("DELETE", "jobs"): "2023-04-01-preview",
 }
 CREATED = 201
-ENDED = ("Succeeded", "Failed", "Canceled")
+UNDONE = ("Failed", "Canceled")
+ENDED = ("Succeeded", *UNDONE)
 
 
 class Wire:
@@ -111,8 +112,8 @@ class Wire:
         body, _, status = self._call.read("GET operation", lambda: self._answered("GET", operation.id))
         said = body.get("status")
         running = status == 202 if said is None else said not in ENDED
-        error = body.get("error") if said in ("Failed", "Canceled") else None
-        failure = Failure(_text(error), error.get("code")) if error else None
+        error = body.get("error") or {"message": f"the operation ended {said}"}
+        failure = Failure(_text(error), error.get("code")) if said in UNDONE else None
         return Operation(operation.id, operation.target, running, failure)
 
     # -- inside ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ class Trouble(Enum):
     PREEMPT = "preempt"  # the spot machine is taken away while the job runs
     ROLLBACK = "rollback"  # the update is taken and then quietly undone
     FAIL = "fail"  # the operation is taken and fails
+    CANCEL = "cancel"  # the operation is taken, and canceled by the cloud
 
 
 @dataclass(frozen=True)

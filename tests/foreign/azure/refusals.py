@@ -5,6 +5,7 @@ import uuid
 
 from azure.ai.ml import MLClient
 from azure.ai.ml.entities import Environment, ManagedOnlineEndpoint, Model
+from azure.core.credentials import AccessToken
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
@@ -42,6 +43,19 @@ error = refused(ClientAuthenticationError, lambda: MLClient(wrong, subscription,
 assert "AADSTS7000215" in str(error), error
 stranger = ClientSecretCredential(str(uuid.uuid4()), os.environ["AZURE_CLIENT_ID"], os.environ["AZURE_CLIENT_SECRET"])
 refused(ClientAuthenticationError, lambda: MLClient(stranger, subscription, "cloudml", "cloudml").jobs.get("x"))
+
+
+class Forged:
+    """A token that nobody has signed."""
+
+    def get_token(self, *scopes, **_):
+        real = DefaultAzureCredential().get_token(*scopes)
+        return AccessToken(real.token[:-8] + "AAAAAAAA", real.expires_on)
+
+
+forged = MLClient(Forged(), subscription, "cloudml", "cloudml")
+error = refused(ClientAuthenticationError, lambda: forged.models.get("m", "1"))
+assert error.status_code == 401, error
 
 ml_client.environments.create_or_update(Environment(name="kept", version="1", image="one"))
 ml_client.environments.create_or_update(Environment(name="kept", version="1", image="one", tags={"new": "tag"}))

@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 from azure_account import Account, Emulated
+from azure_answers import MISFITS
 
 FOREIGN = Path(__file__).parents[2] / "foreign" / "azure"
+
+
+@pytest.fixture(autouse=True)
+def answers_fit() -> Iterator[None]:
+    """Each answer that a test has met, or anything that it started, fits the service's model of it."""
+    MISFITS.clear()
+    yield
+    assert MISFITS == []
 
 
 @pytest.fixture(scope="session")

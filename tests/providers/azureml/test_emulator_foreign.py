@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -23,6 +24,13 @@ def test_a_job_learns_and_its_model_is_registered(script: Script, workspace: str
 
 def test_blue_gives_way_to_green(script: Script) -> None:
     assert "served " in script("blue_green.py").splitlines()[-1]
+
+
+def test_what_fails_is_told_and_repaired(script: Script, emulated: Emulated) -> None:
+    name = f"endpoint-{uuid.uuid4().hex[:8]}"
+    for trouble in (Trouble.FAIL, Trouble.CANCEL):
+        emulated.faults.add(Fault(trouble, "DELETE onlineEndpoints", name))
+    assert "repaired " in script("failures.py", name).splitlines()[-1]
 
 
 def test_refusals_are_the_sdk_s_own_exceptions(script: Script, emulated: Emulated, account: Account) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from azure_account import Account
 from wire_bodies import BODIES, DEPLOYMENT, JOB, JOB_SCHEDULE, MONITOR
 
 from cloudml_azureml.emulator import schemas
@@ -14,6 +16,17 @@ from cloudml_azureml.emulator.schemas import MODELS, accepted, definitions, seen
 
 Path = tuple[str | int, ...]
 CASES = [pytest.param(kind, version, body, id=f"{kind}-{version}") for (kind, version), body in BODIES.items()]
+
+
+# How each kind of body that has required fields is sent.
+WRITTEN: Mapping[str, tuple[str, str]] = {
+    "jobs": ("PUT", "jobs/j"),
+    "onlineEndpoints": ("PUT", "onlineEndpoints/{endpoint}"),
+    "deployments": ("PUT", "onlineEndpoints/{endpoint}/deployments/blue"),
+    "schedules": ("PUT", "schedules/s"),
+    "regenerateKeys": ("POST", "onlineEndpoints/{endpoint}/regenerateKeys"),
+    **{kind: ("PUT", f"{kind}/x/versions/1") for kind in ("codes", "environments", "data", "models")},
+}
 
 
 class Places(schemas._Known):
@@ -61,6 +74,33 @@ def test_each_required_field_dropped_once_is_refused(kind: str, version: str, bo
         del at(broken, path[:-1])[path[-1]]
         problems = accepted(kind, version, broken)[1]
         assert any(str(path[-1]) in problem and "required" in problem for problem in problems), (path, problems)
+
+
+@pytest.mark.parametrize(("kind", "version", "body"), [case for case in CASES if case.values[0] in WRITTEN])
+def test_each_required_field_dropped_once_is_refused_by_the_service(
+    account: Account, kind: str, version: str, body: Any
+) -> None:
+    endpoint = f"e-{uuid.uuid4().hex[:8]}"
+    account.endpoint(endpoint)
+    account.settled(f"onlineEndpoints/{endpoint}")
+    method, path = WRITTEN[kind][0], WRITTEN[kind][1].format(endpoint=endpoint)
+    places = [*Places(definitions(version)).required(schema(kind, version), body)]
+    assert places
+    for place in places:
+        broken = copy.deepcopy(body)
+        del at(broken, place[:-1])[place[-1]]
+        status, error = account.refused(method, path, version, broken)
+        assert status == 400
+        assert any(str(place[-1]) in said["message"] and "required" in said["message"] for said in error["details"])
+
+
+def test_every_kind_that_has_required_fields_is_written_so() -> None:
+    with_some = {
+        kind
+        for (kind, version), body in BODIES.items()
+        if [*Places(definitions(version)).required(schema(kind, version), body)]
+    }
+    assert with_some == WRITTEN.keys()
 
 
 def test_required_fields_were_found_at_every_depth() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -57,38 +58,30 @@ def blobs(account: Account) -> dict[str, int]:
     return {name: len(azure.storage.read(box, name) or b"") for name in azure.storage.names(box, "")}
 
 
-def families(account: Account) -> list[str]:
-    return [each["name"] for each in account.ask("GET", "models", "2023-08-01-preview")["value"]]
-
-
-def large(folder: Path) -> Path:
-    file = folder / "model" / "weights.bin"
-    with file.open("wb") as made:
-        for number in range(LARGE // BLOCK + 1):
-            made.write(bytes([number]) * min(BLOCK, LARGE - number * BLOCK))
-    return file
-
-
 def test_a_connection_that_is_cut_inside_a_block_again_and_again_leaves_nothing_half(
     doored: Doored, here: Path, account: Account
 ) -> None:
-    file = large(here)
-    cut = Order("*/content/*/weights.bin", cut=BLOCK // 4, after=2 * BLOCK, times=SENT_AGAIN)
+    """A job's source, which is read by the job itself once it is whole."""
+    (here / "src").mkdir()
+    with (here / "src" / "rows.bin").open("wb") as made:
+        for number in range(LARGE // BLOCK + 1):
+            made.write(bytes([number]) * min(BLOCK, LARGE - number * BLOCK))
+    with (here / "src" / "rows.bin").open("rb") as made:
+        whole = hashlib.file_digest(made, "sha256").hexdigest()
+    file = f"jobs: {{train: {{source: src, command: 'echo {whole} rows.bin | sha256sum --check'}}}}"
+    cut = Order("*/content/*/rows.bin", cut=BLOCK // 4, after=2 * BLOCK, times=SENT_AGAIN)
     doored.relay.orders.append(cut)
-    said = line.told(1, file=MODEL)
+    said = line.told(1, file=file)
     assert "error: azureml PUT blob shop-cloud/content/" in said
-    assert "/weights.bin: " in said
+    assert "/rows.bin: " in said
     assert "without response\n  hint: the same command again goes on from what is there" in said
-    assert families(account) == []
-    assert not [name for name in blobs(account) if name.endswith(("weights.bin", ".whole"))]
-    assert "PutArtifact" in line.ended(0, "plan", file=MODEL)
+    assert not [name for name in blobs(account) if name.endswith("rows.bin")]
+    assert account.ask("GET", "jobs", "2024-01-01-preview")["value"] == []
 
     doored.relay.orders.append(replace(cut, times=1))  # one alone is mended by the same command
-    line.ended(0, file=MODEL)
+    line.ended(0, file=file)
     assert [size for _, size, answer in doored.relay.puts if answer == 0] == [BLOCK // 4] * (SENT_AGAIN + 1)
-    assert {size for name, size in blobs(account).items() if name.endswith("weights.bin")} == {file.stat().st_size}
-    assert families(account) == ["fraud"]
-    line.ended(0, "plan", "--detailed-exitcode", file=MODEL)
+    assert {size for name, size in blobs(account).items() if name.endswith("rows.bin")} == {LARGE}
 
 
 def test_a_connection_that_is_cut_inside_a_small_blob_costs_a_repetition(
@@ -99,6 +92,7 @@ def test_a_connection_that_is_cut_inside_a_small_blob_costs_a_repetition(
     sent = doored.relay.sent("/content/", "/model.py")
     whole = (here / "model" / "model.py").stat().st_size
     assert sent == [(10, 0), (whole, 201)]
+    assert [each["name"] for each in account.ask("GET", "models", "2023-08-01-preview")["value"]] == ["fraud"]
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -81,7 +81,9 @@ class Assets:
                 _refuse_change(kind, before, properties)
             container = call.workspace.find(*path[:2])
             if container is None:
-                call.workspace.put(path[:2], {"properties": {"tags": {}, "properties": {}, "isArchived": False}})
+                shared = {word: properties[word] for word in ("dataType",) if word in properties}
+                empty = {"tags": {}, "properties": {}, "isArchived": False}
+                call.workspace.put(path[:2], {"properties": {**empty, **shared}})
             made = call.workspace.put(path, {"properties": properties})
         return Answer(200 if before else 201, call.seen(kind.name, made))
 

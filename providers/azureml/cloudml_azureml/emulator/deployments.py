@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 
-from cloudml.emulation.faults import Faults
 from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.assets import resolved
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.endpoints import idle, named
-from cloudml_azureml.emulator.operations import Operations
-from cloudml_azureml.emulator.ordered import doomed
+from cloudml_azureml.emulator.operations import Operations, outcome
 from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.store import Resource, Workspace
 
@@ -34,8 +31,8 @@ LONGEST_TIMEOUT = 180.0  # seconds
 
 
 class Deployments:
-    def __init__(self, serving: Serving, operations: Operations, faults: Faults) -> None:
-        self._serving, self._operations, self._faults = serving, operations, faults
+    def __init__(self, serving: Serving, operations: Operations) -> None:
+        self._serving, self._operations = serving, operations
 
     def routes(self) -> Sequence[Served]:
         one = "onlineEndpoints/{endpoint}/deployments/{name}"
@@ -60,7 +57,9 @@ class Deployments:
             body = _body(wanted, "Creating" if before is None else "Updating")
             self._check(at, body)
             made = at.put(path, body)
-        work = self._doomed(made, "PUT") or self._serving.deploy(at, endpoint.name, made)
+        size = made.properties["instanceType"]
+        doomed = self._operations.doomed("PUT onlineEndpoints/deployments", *made.path[1::2], size=size)
+        work = doomed or self._serving.deploy(at, endpoint.name, made)
         states = (made.properties["provisioningState"],)
         operation = self._operations.begin(at, states, lambda failure: _done(endpoint, made, failure), work)
         return call.promised("deployments", made, operation, created=before is None)
@@ -89,11 +88,6 @@ class Deployments:
         if properties.get("codeConfiguration"):
             resolved(at, properties["codeConfiguration"]["codeId"], "codes")
 
-    def _doomed(self, made: Resource, method: str) -> Future[None] | None:
-        """What was ordered: an operation that is taken, and then fails."""
-        operation, target = f"{method} onlineEndpoints/deployments", "/".join(made.path[1::2])
-        return doomed(self._faults, operation, target, made.properties["instanceType"])
-
     def get(self, call: Call) -> Answer:
         return Answer(200, call.seen("deployments", self._one(call)))
 
@@ -119,11 +113,12 @@ class Deployments:
                 detail = ("DeploymentHasTraffic", f"Deployment {name} has traffic; set its traffic to 0 first.")
                 raise Refused(400, "BadRequest", "The request is invalid.", [detail], component=FRONTEND)
             made.properties["provisioningState"] = "Deleting"
-        work = self._doomed(made, "DELETE") or self._serving.remove(at, endpoint.name, name)
+        doomed = self._operations.doomed("DELETE onlineEndpoints/deployments", endpoint.name, name)
+        work = doomed or self._serving.remove(at, endpoint.name, name)
 
         def gone(failure: Refused | None) -> None:
             if failure:
-                made.properties["provisioningState"] = "Failed"
+                made.properties["provisioningState"] = outcome(failure)
                 return
             for word in ("traffic", "mirrorTraffic"):
                 for shares in (endpoint.properties.get(word) or {}, endpoint.hidden.get(word) or {}):
@@ -151,7 +146,7 @@ def _body(wanted: Document, state: str) -> Document:
 
 
 def _done(endpoint: Resource, made: Resource, failure: Refused | None) -> None:
-    made.properties["provisioningState"] = "Failed" if failure else "Succeeded"
+    made.properties["provisioningState"] = outcome(failure)
     route = made.hidden.get("route")
     if route and not failure and endpoint.properties.get("scoringUri"):
         endpoint.hidden["route"] = route

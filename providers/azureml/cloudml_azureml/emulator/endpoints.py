@@ -7,12 +7,10 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from cloudml.emulation.faults import Faults
 from cloudml.emulation.http import Answer
 from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
-from cloudml_azureml.emulator.operations import Operations, headers
-from cloudml_azureml.emulator.ordered import doomed
+from cloudml_azureml.emulator.operations import Operations, headers, outcome
 from cloudml_azureml.emulator.serving import Serving
 from cloudml_azureml.emulator.signin import LIFETIME, ML, Directory
 from cloudml_azureml.emulator.store import Resource, Store, Workspace
@@ -39,11 +37,8 @@ def idle(resource: Resource) -> None:
 
 
 class Endpoints:
-    def __init__(
-        self, store: Store, serving: Serving, operations: Operations, directory: Directory, faults: Faults
-    ) -> None:
+    def __init__(self, store: Store, serving: Serving, operations: Operations, directory: Directory) -> None:
         self._store, self._serving, self._operations, self._directory = store, serving, operations, directory
-        self._faults = faults
 
     def routes(self) -> Sequence[Served]:
         one = "onlineEndpoints/{name}"
@@ -72,7 +67,7 @@ class Endpoints:
         if before is None:
             made.hidden |= {"primaryKey": secrets.token_urlsafe(24), "secondaryKey": secrets.token_urlsafe(24)}
         state = made.properties["provisioningState"]
-        work = doomed(self._faults, "PUT onlineEndpoints", name)
+        work = self._operations.doomed("PUT onlineEndpoints", name)
         operation = self._operations.begin(at, (state,), lambda failure: _done(at, made, failure), work)
         return call.promised("onlineEndpoints", made, operation, created=before is None)
 
@@ -138,12 +133,12 @@ class Endpoints:
             for each in (endpoint, *deployments):
                 idle(each)
             endpoint.properties["provisioningState"] = "Deleting"
-        work = doomed(self._faults, "DELETE onlineEndpoints", name)
-        work = work or self._serving.remove(at, name, *(each.name for each in deployments))
+        doomed = self._operations.doomed("DELETE onlineEndpoints", name)
+        work = doomed or self._serving.remove(at, name, *(each.name for each in deployments))
 
         def gone(failure: Refused | None) -> None:
             if failure:
-                endpoint.properties["provisioningState"] = "Failed"
+                endpoint.properties["provisioningState"] = outcome(failure)
             else:
                 at.drop("onlineEndpoints", name)
 
@@ -181,8 +176,7 @@ def _done(at: Workspace, endpoint: Resource, failure: Refused | None) -> None:
     base = f"https://{endpoint.name.lower()}.{at.region}.inference.ml.azure.com"
     route = endpoint.hidden.get("route", "/score")
     uris = {"scoringUri": f"{base}{route}", "swaggerUri": f"{base}/swagger.json"}
-    state = {"provisioningState": "Failed" if failure else "Succeeded"}
-    endpoint.properties.update(uris | state)
+    endpoint.properties.update(uris | {"provisioningState": outcome(failure)})
     for word in ("traffic", "mirrorTraffic"):
         if failure:  # guessed: what was routed is routed on, and shown
             endpoint.properties[word] = dict(endpoint.hidden.get(word) or {})

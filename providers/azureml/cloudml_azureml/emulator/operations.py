@@ -15,13 +15,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from cloudml.emulation.faults import Faults
 from cloudml.emulation.http import Answer
 from cloudml.emulation.lifecycle import Lifecycle
+from cloudml_azureml.emulator import ordered
 from cloudml_azureml.emulator.answers import Document, Refused, missing
 from cloudml_azureml.emulator.store import PROVIDER, Workspace, now
 
 ARM = "https://management.azure.com"
 PACE = {"x-ms-retry-after-ms": "200"}
+
+
+def outcome(failure: Refused | None) -> str:
+    """How an operation ended, as its status and the resource's ``provisioningState`` have it."""
+    if failure is None:
+        return "Succeeded"
+    return "Canceled" if failure.code == ordered.CANCELED else "Failed"
 
 
 @dataclass
@@ -51,11 +60,15 @@ class Operation:
 class Operations:
     """All operations of one emulator."""
 
-    def __init__(self, lifecycle: Lifecycle) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, lifecycle: Lifecycle, faults: Faults) -> None:
+        self._lifecycle, self._faults = lifecycle, faults
         self._known: dict[str, Operation] = {}
         self._going: dict[str, Operation] = {}  # those of them that have not ended
         self._lock = threading.RLock()
+
+    def doomed(self, operation: str, *names: str, size: str = "") -> Future[None] | None:
+        """The work of an operation that is ordered to end badly; None if none is."""
+        return ordered.doomed(self._faults, operation, "/".join(names), size)
 
     def begin(
         self,
@@ -100,7 +113,7 @@ class Operations:
         """GET mfeOperationsStatus/{id}."""
         operation = self._get(id)
         stage = self.state(operation, read=True)
-        status = stage or ("Failed" if operation.error else "Succeeded")
+        status = stage or outcome(operation.error)
         body: Document = {"id": operation.place("mfeOperationsStatus", "").removeprefix(ARM).split("?")[0]}
         body |= {
             "name": id,

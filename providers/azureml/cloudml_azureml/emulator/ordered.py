@@ -27,6 +27,11 @@ REFUSED: Mapping[Trouble, Callable[[], Refused]] = {
         ],
     ),
 }
+CANCELED = "OperationCanceled"
+ENDING: Mapping[Trouble, Callable[[], Refused]] = {
+    Trouble.FAIL: lambda: Refused(500, "InternalServerError", "An internal error occurred. Please try again."),
+    Trouble.CANCEL: lambda: Refused(409, CANCELED, "The operation was canceled."),
+}
 
 
 def meet(faults: Faults, operation: str, target: str) -> bool:
@@ -40,8 +45,11 @@ def meet(faults: Faults, operation: str, target: str) -> bool:
 
 
 def doomed(faults: Faults, operation: str, target: str, size: str = "") -> Future[None] | None:
-    """The work of an operation that is ordered to fail; None if none is. ``size`` is what there is no capacity of."""
-    fault = faults.take(operation, target, Trouble.CAPACITY, Trouble.FAIL)
+    """The work of an operation that is ordered to end badly; None if none is.
+
+    ``size`` is what there may be no capacity of.
+    """
+    fault = faults.take(operation, target, *((*ENDING, Trouble.CAPACITY) if size else ENDING))
     if fault is None:
         return None
     work: Future[None] = Future()
@@ -49,5 +57,5 @@ def doomed(faults: Faults, operation: str, target: str, size: str = "") -> Futur
         said = f"The specified VM size {size} failed to provision due to a lack of Azure Machine Learning capacity."
         work.set_exception(Refused(409, "OutOfCapacity", said))
     else:
-        work.set_exception(Refused(500, "InternalServerError", "An internal error occurred. Please try again."))
+        work.set_exception(ENDING[fault.trouble]())
     return work

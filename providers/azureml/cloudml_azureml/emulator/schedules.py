@@ -17,7 +17,7 @@ from cloudml_azureml.emulator import moments
 from cloudml_azureml.emulator.answers import Document, Refused, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.jobs import SCHEDULE, Jobs
-from cloudml_azureml.emulator.operations import Operations
+from cloudml_azureml.emulator.operations import Operations, outcome
 from cloudml_azureml.emulator.store import Resource, Store, Workspace
 
 LOOK_EVERY = 1.0  # seconds
@@ -56,11 +56,12 @@ class Schedules:
             made = call.workspace.put(path, {"properties": properties})
 
         def done(failure: Refused | None) -> None:
-            made.properties["provisioningState"] = "Failed" if failure else "Succeeded"
+            made.properties["provisioningState"] = outcome(failure)
             if before is None and not failure and not wanted["trigger"].get("startTime"):
                 self._submitted(call.workspace, made)
 
-        operation = self._operations.begin(call.workspace, (state,), done)
+        work = self._operations.doomed("PUT schedules", made.name)
+        operation = self._operations.begin(call.workspace, (state,), done, work)
         return call.promised("schedules", made, operation, created=before is None)
 
     def get(self, call: Call) -> Answer:
@@ -81,7 +82,15 @@ class Schedules:
             return Answer(204)
         made.properties["provisioningState"] = "Deleting"
         at = call.workspace
-        return call.going(self._operations.begin(at, ("Deleting",), lambda _: at.drop(*made.path)))
+
+        def gone(failure: Refused | None) -> None:
+            if failure:
+                made.properties["provisioningState"] = outcome(failure)
+            else:
+                at.drop(*made.path)
+
+        work = self._operations.doomed("DELETE schedules", made.name)
+        return call.going(self._operations.begin(at, ("Deleting",), gone, work))
 
     def trigger(self, call: Call) -> Answer:
         schedule = call.workspace.get("schedules", call.names["name"])

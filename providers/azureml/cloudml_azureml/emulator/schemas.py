@@ -52,6 +52,14 @@ def accepted(kind: str, version: str, document: Document) -> tuple[Document, lis
     return made, problems
 
 
+def answered(kind: str, version: str, document: Document) -> list[str]:
+    """What is wrong with a document as an answer, in which that counts too which only the service writes."""
+    problems: list[str] = []
+    whole = _Reading(definitions(version), problems, whole=True)
+    whole.value({"$ref": f"#/$defs/{MODELS[kind][version]}"}, document, "")
+    return problems
+
+
 def seen(kind: str, version: str, document: Document) -> Document:
     """A stored document through an api-version: what that version does not know is not in it."""
     name = MODELS.get(kind, {}).get(version)
@@ -113,9 +121,10 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 class _Reading(_Known):
     """Collects what is wrong; nulls stand for what is not there, as in the service."""
 
-    def __init__(self, known: Mapping[str, Schema], problems: list[str]) -> None:
+    def __init__(self, known: Mapping[str, Schema], problems: list[str], whole: bool = False) -> None:
         super().__init__(known)
         self.problems = problems
+        self._whole = whole  # not without what only the service writes
 
     def value(self, schema: Schema, value: Any, place: str) -> Any:
         unresolved, schema = schema, self.resolved(schema, value)
@@ -151,7 +160,7 @@ class _Reading(_Known):
                 continue
             elif name not in properties:
                 self.problems.append(f"{where}: could not find member '{name}' on object")
-            elif each is not None and not properties[name].get("readOnly"):
+            elif each is not None and (self._whole or not properties[name].get("readOnly")):
                 made[name] = self.value(properties[name], each, where)
         for name in schema.get("required", ()):
             if value.get(name) is None:
