@@ -20,6 +20,7 @@ from cloudml.errors import (
     Unauthenticated,
     Unavailable,
 )
+from cloudml_azureml.permissions import built_in
 
 STATUS: Mapping[int, type[ProviderError]] = {
     400: Invalid,
@@ -46,6 +47,7 @@ SAID: tuple[tuple[str, type[ProviderError]], ...] = (
     ("ErrorCode:ServerBusy", Throttled),  # of the storage account: over its rate, and nothing was done
 )
 ABORTED = re.compile(r"\('([^']+?)\.?', \w+\((?:\d+, )?'([^']+)'\)\)")  # how urllib3 words a connection that ended
+ACTION = re.compile(r"perform action '([^']+)'")  # what ARM says of a permission that is missing
 REFUSED = "Authentication failed: "  # other credentials of a chain were not there
 # What never reached Azure, by the name of the exception's class.
 BELOW: Mapping[str, type[ProviderError]] = {
@@ -60,7 +62,7 @@ BELOW: Mapping[str, type[ProviderError]] = {
 }
 HINTS: Mapping[type[ProviderError], str] = {
     Unauthenticated: "run 'az login', or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
-    Denied: "the workspace needs role 'AzureML Data Scientist', its storage 'Storage Blob Data Contributor'",
+    Denied: "'cloudml permissions' prints the least role; a firewall of the workspace or its storage refuses too",
     QuotaExceeded: "ask for more in the portal under Quotas, or choose another size or region",
 }
 
@@ -91,8 +93,17 @@ def _of_answer(error: Exception, code: int) -> ProviderError:
         said,
         request_id=headers.get("x-ms-request-id"),
         retry_after=float(wait) if kind is Throttled and str(wait).isdecimal() else None,
-        hint=HINTS.get(kind),
+        hint=_permission(said) if kind is Denied else HINTS.get(kind),
     )
+
+
+def _permission(said: str) -> str:
+    """The action that is missing, and the built-in role that has it."""
+    found = ACTION.search(said)
+    if found is None:
+        return HINTS[Denied]
+    role = built_in(found[1])
+    return f"{found[1]} is missing: the role {role!r} on the workspace has it; 'cloudml permissions' prints the least"
 
 
 def message(error: Exception) -> str:

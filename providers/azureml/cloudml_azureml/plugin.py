@@ -10,6 +10,7 @@ from cloudml.spi import Caller, Plugin, Provider
 from cloudml_azureml.capabilities import CAPABILITIES
 from cloudml_azureml.errors import classify
 from cloudml_azureml.options import NAME, OPTIONS
+from cloudml_azureml.permissions import role
 
 
 class Config(BaseModel):
@@ -48,4 +49,5 @@ plugin = Plugin(
     options=OPTIONS,
     emulator="cloudml_azureml.emulator:emulator",
     carried=True,
+    permissions=role,
 )

@@ -16,6 +16,7 @@ class Trouble(Enum):
     UNAVAILABLE = "unavailable"  # a 5xx; nothing was done
     SLOW = "slow"  # answered after ``seconds``
     LOSE = "lose"  # done, but the connection ends before the answer
+    DENY = "deny"  # refused: who asks has no permission for it
     QUOTA = "quota"  # refused: the account's limit is reached
     CAPACITY = "capacity"  # taken, and fails later: the cloud has no machine of that kind
     PREEMPT = "preempt"  # the spot machine is taken away while the job runs

@@ -32,6 +32,7 @@ VERSIONS = frozenset(
     )
 )
 # What is left of a subscription's token buckets, as recorded; the emulator does not run out of them by itself.
+VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "POST": "action"}  # by which permissions end
 REMAINING = {
     "GET": {"x-ms-ratelimit-remaining-subscription-reads": "249"},
     "OTHER": {"x-ms-ratelimit-remaining-subscription-writes": "199"},
@@ -90,6 +91,12 @@ class Served:
         named = self.pattern.endswith("}")
         verb = "LIST" if self.method == "GET" and fixed and not named else self.method
         return f"{verb} {'/'.join(fixed) or 'workspace'}"
+
+    @property
+    def action(self) -> str:
+        """What a role must allow for it, by the permissions of Microsoft.MachineLearningServices."""
+        kinds = [part for part in self.pattern.split("/") if part and not part.startswith("{")]
+        return "/".join([f"{PROVIDER}/workspaces", *kinds, VERBS[self.method]])
 
     def match(self, parts: Sequence[str]) -> dict[str, str] | None:
         wanted = self.pattern.split("/") if self.pattern else []
@@ -154,7 +161,8 @@ class Front:
         raise Refused(404, "InvalidResourceType", f"The resource type '{kinds}' is not emulated.")
 
     def _carried_out(self, served: Served, call: Call) -> Answer | None:
-        lost = meet(self._faults, served.operation, "/".join(call.names.values()))
+        target, workspace = "/".join(call.names.values()), call.workspace.id
+        lost = meet(self._faults, served.operation, target, served.action, workspace)
         answer = served.respond(call)
         if lost:
             return None

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from cloudml.emulation.faults import Faults, Trouble
 from cloudml_azureml.emulator.answers import Refused
 
-REFUSING = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.QUOTA, Trouble.SLOW, Trouble.LOSE)
+REFUSING = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.QUOTA, Trouble.SLOW, Trouble.LOSE, Trouble.DENY)
 REFUSED: Mapping[Trouble, Callable[[], Refused]] = {
     Trouble.THROTTLE: lambda: Refused(
         429, "TooManyRequests", "Too many requests. Try again later.", headers={"Retry-After": "1"}
@@ -34,9 +34,16 @@ ENDING: Mapping[Trouble, Callable[[], Refused]] = {
 }
 
 
-def meet(faults: Faults, operation: str, target: str) -> bool:
-    """Meets what is ordered for one call; whether its answer is to be lost. Raises Refused."""
+def meet(faults: Faults, operation: str, target: str, action: str = "", scope: str = "") -> bool:
+    """Meets what is ordered for one call; whether its answer is to be lost. Raises Refused.
+
+    ``action`` is what a role must allow on ``scope`` for it.
+    """
     fault = faults.take(operation, target, *REFUSING)
+    if fault and fault.trouble is Trouble.DENY:
+        said = f"The client does not have authorization to perform action '{action}' over scope '{scope}' or the scope"
+        said += " is invalid. If access was recently granted, please refresh your credentials."
+        raise Refused(403, "AuthorizationFailed", said)
     if fault and fault.trouble in REFUSED:
         raise REFUSED[fault.trouble]()
     if fault and fault.trouble is Trouble.SLOW:

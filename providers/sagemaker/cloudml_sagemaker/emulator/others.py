@@ -73,7 +73,7 @@ class Others:
     def _ordered(self, called: operations.Called, request: Request) -> Any:
         if MARK in request.headers.get("user-agent", ""):
             return None
-        troubles = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.SLOW, Trouble.LOSE, Trouble.QUOTA)
+        troubles = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.SLOW, Trouble.LOSE, Trouble.QUOTA, Trouble.DENY)
         fault = self._world.site.faults.take(called.operation, called.target, *troubles)
         match fault and fault.trouble:
             case Trouble.THROTTLE if called.service == "s3":
@@ -82,6 +82,10 @@ class Others:
                 raise Refused("ThrottlingException", "Rate exceeded")
             case Trouble.UNAVAILABLE:
                 raise Refused("ServiceUnavailable", "Service is unavailable", 503)
+            case Trouble.DENY if called.service == "s3":
+                raise Refused("AccessDenied", "Access Denied", 403)
+            case Trouble.DENY:
+                raise Refused("AccessDeniedException", f"not authorized to perform: {called.operation}")
             case Trouble.QUOTA:
                 raise Refused("LimitExceededException", "The limit of this account is reached.")
             case Trouble.SLOW if fault:

@@ -76,13 +76,16 @@ def _machines(given: Mapping[str, Any]) -> str:
 
 def ordered(world: World, operation: str, target: str, quota: str = "") -> Fault | None:
     """Meets the faults that are ordered for every kind of call. Raises Refused for those that refuse it."""
-    troubles = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.SLOW, Trouble.LOSE, Trouble.QUOTA)
+    troubles = (Trouble.THROTTLE, Trouble.UNAVAILABLE, Trouble.SLOW, Trouble.LOSE, Trouble.QUOTA, Trouble.DENY)
     fault = world.site.faults.take(operation, target, *troubles)
     match fault and fault.trouble:
         case Trouble.THROTTLE:
             raise Refused("ThrottlingException", "Rate exceeded")
         case Trouble.UNAVAILABLE:
             raise Refused("ServiceUnavailable", "Service is unavailable", 503)
+        case Trouble.DENY:
+            said = f"The caller is not authorized to perform: sagemaker:{operation} because no identity-based policy"
+            raise Refused("AccessDeniedException", f"{said} allows the sagemaker:{operation} action")
         case Trouble.QUOTA:
             raise limit(quota or f"{operation} requests", 1)
         case Trouble.SLOW if fault:

@@ -38,6 +38,10 @@ REFUSALS: Mapping[Trouble, tuple[str, str]] = {
         "Quota exceeded for quota metric 'Requests' and limit 'Requests per minute' of aiplatform.googleapis.com.",
     ),
     Trouble.UNAVAILABLE: ("UNAVAILABLE", "The service is currently unavailable."),
+    Trouble.DENY: (
+        "PERMISSION_DENIED",
+        "Permission denied by IAM on the resource (or it may not exist).",
+    ),
     Trouble.QUOTA: (
         "RESOURCE_EXHAUSTED",
         "The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_cpus",
