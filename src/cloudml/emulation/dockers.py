@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -52,6 +53,7 @@ class DockerContainers:
         self._ports: dict[str, int] = {}
         self._late: dict[str, float] = {}
         self._timers: dict[str, threading.Timer] = {}
+        self._pulled: set[str] = set()  # repositories of the loopback
         if owner:
             reap(owner, f"{LABEL}={self.mark}")
 
@@ -130,9 +132,13 @@ class DockerContainers:
         return sorted(found.labels[ID] for found in self._all())
 
     def close(self) -> None:
-        """Remove all of them."""
+        """Remove all of them, and what was pulled for them."""
         for id in self.ids():
             self.remove(id)
+        for name in self._names() if self._pulled else ():
+            if name.startswith(tuple(self._pulled)):
+                with suppress(ProviderError), daemon.refused():  # somebody else runs it, or has removed it
+                    self._engine.images.remove(name)
         self._engine.close()
 
     def _find(self, id: str) -> Any | None:
@@ -152,18 +158,30 @@ class DockerContainers:
     def _image(self, name: str) -> str:
         """What the engine knows it as. Raises NotFound."""
         wanted = self._images.get(name, name)
+        pulled = self._pull(wanted) if wanted.startswith(ON_LOOPBACK) else None  # a tag may be another image by now
         with daemon.refused():
             if self._engine.images.list(name=wanted):
                 return wanted
-        if wanted.startswith(ON_LOOPBACK):
-            try:
-                with daemon.refused():
-                    self._engine.images.pull(wanted)
-            except ProviderError as error:
-                raise NotFound(f"image {name!r} is not in the registry: {error}") from error
-            return wanted
+        if pulled:
+            raise NotFound(f"image {name!r} is not in the registry: {pulled}") from pulled
         hint = f"push it to the emulated registry, or name one of this machine: --image {name}=LOCAL"
         raise NotFound(f"image {name!r} is not there", hint=hint)
+
+    def _pull(self, name: str) -> ProviderError | None:
+        """Why it was not pulled, if it was not."""
+        try:
+            with daemon.refused():
+                self._engine.images.pull(name)
+        except ProviderError as error:
+            return error
+        self._pulled.add(re.split(r"@|:(?!\d+/)", name)[0])
+        return None
+
+    def _names(self) -> list[str]:
+        """Of all images: tags, and digests where an image has lost its tag to another."""
+        with daemon.refused():
+            found = self._engine.images.list()
+        return [name for each in found for name in [*each.tags, *each.attrs["RepoDigests"]]]
 
     def _network(self, container: Container) -> dict[str, Any]:
         universal = UNIVERSAL in self._images.get(container.image, container.image)

@@ -193,6 +193,9 @@ class Registry:
             answer = self._send(method, url, headers, body)
         if answer.status < 400 or (missing and answer.status == 404):
             return answer
+        if method == "HEAD":  # whose refusal has no words
+            told = self._send("GET", url, headers, None)
+            answer = told if told.status == answer.status else answer
         raise self._failure(method, answer)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | Body | None) -> Answer:

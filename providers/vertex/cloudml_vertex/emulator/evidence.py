@@ -24,6 +24,8 @@ BESIDES: Mapping[str, Evidence] = {
     "monitoring.googleapis.com/v3/timeSeries": Evidence.DOCUMENTED,
     "oauth2.googleapis.com/token": Evidence.DOCUMENTED,
     "metadata.google.internal": Evidence.DOCUMENTED,
+    "*-docker.pkg.dev/v2": Evidence.DOCUMENTED,
+    "artifactregistry.googleapis.com/v1/repositories": Evidence.SCHEMA,
     "iamcredentials.googleapis.com/allowedLocations": Evidence.GUESSED,
     "cloudresourcemanager.googleapis.com/projects": Evidence.GUESSED,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,13 @@ class Source:
 
 
 class Runs:
-    """Every container of this emulator, by an id that we choose; ``buckets`` is what jobs see under ``/gcs``."""
+    """Every container of this emulator, by an id that we choose.
 
-    def __init__(self, site: Site, buckets: Path) -> None:
+    ``buckets`` is what jobs see under ``/gcs``; ``local`` is what this machine's engine calls an image that was pushed.
+    """
+
+    def __init__(self, site: Site, buckets: Path, local: Callable[[str], str]) -> None:
+        self._local = local
         self._site = site
         self._buckets = buckets
         self._sources: dict[str, Source] = {}
@@ -58,7 +62,8 @@ class Runs:
         mounts = {**container.mounts, **({"/gcs": self._buckets} if mounted else {})}
         id = f"{container.id}-{uuid.uuid4().hex[:8]}"
         try:
-            self._site.containers.start(replace(container, id=id, env=env, mounts=mounts))
+            image = self._local(container.image)
+            self._site.containers.start(replace(container, id=id, image=image, env=env, mounts=mounts))
         except CloudmlError as error:
             text = f"Failed to pull image {container.image!r}: {error}" + (f" ({error.hint})" if error.hint else "")
             raise Problem("INVALID_ARGUMENT", text) from error

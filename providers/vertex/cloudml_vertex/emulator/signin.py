@@ -30,6 +30,9 @@ class Directory:
         self.project = project
         self.email = f"emulated@{project}.iam.gserviceaccount.com"
         self._key = rsa.generate_private_key(65537, 2048)
+        form = serialization.PrivateFormat.PKCS8
+        pem = self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        self._private = pem.decode()
         self.powerless = f"{POWERLESS}@{project}.iam.gserviceaccount.com"
         self._tokens: dict[str, tuple[float, str]] = {}
         self.file = folder / "service-account.json"
@@ -45,13 +48,25 @@ class Directory:
     def admit(self, authorization: str) -> None:
         """A token of ours, or a JWT that the account signed itself. Raises Problem."""
         kind, _, text = authorization.partition(" ")
-        ends, email = self._tokens.get(text, (0.0, ""))
-        if ends <= time.time():
-            email = self._signed(text)
+        email = self.whose(text)
         if kind.lower() != "bearer" or not email:
             raise Problem("UNAUTHENTICATED", REFUSED)
         if email == self.powerless:
             raise Problem("PERMISSION_DENIED", f"The caller {email} does not have permission.")
+
+    def whose(self, text: str) -> str:
+        """Whose token that is; empty if nobody's, or if it is over."""
+        ends, email = self._tokens.get(text, (0.0, ""))
+        return email if ends > time.time() else self._signed(text)
+
+    def of_file(self, text: str) -> str:
+        """Whose service account's file that is; empty if nobody's."""
+        known = {self._private: (self.email, self.powerless)}
+        try:
+            found = json.loads(text)
+            return str(found["client_email"]) if found["client_email"] in known[found["private_key"]] else ""
+        except (ValueError, KeyError, TypeError):
+            return ""
 
     def exchange(self, request: Request) -> Answer:
         """``oauth2.googleapis.com/token``: a signed assertion for a token."""
@@ -99,13 +114,11 @@ class Directory:
         return str(claims["iss"]) if known else ""
 
     def _account(self, email: str) -> dict[str, str]:
-        form = serialization.PrivateFormat.PKCS8
-        key = self._key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
         return {
             "type": "service_account",
             "project_id": self.project,
             "private_key_id": secrets.token_hex(20),
-            "private_key": key.decode(),
+            "private_key": self._private,
             "client_email": email,
             "client_id": "1",
             "token_uri": "https://oauth2.googleapis.com/token",
