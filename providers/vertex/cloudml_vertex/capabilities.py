@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from cloudml.spi import Capability as C
 from cloudml.spi import No, Yes
 
-CRON = No("Vertex AI's schedules take only pipelines and notebooks; run 'cloudml monitors run' from any cron")
+CRON = No(
+    "Vertex AI's schedules take only pipelines and notebooks; run 'cloudml monitors run' from any cron, or have "
+    "its own monitoring by options.vertex.monitoring of the endpoint"
+)
 
 CAPABILITIES: Mapping[C, Yes | No] = {
     C.JOBS: Yes(),

@@ -20,6 +20,7 @@ from cloudml.objects import Objects
 from cloudml.spi import Call, Effect, Goal, Operation, Payload, Secret, leaves, patched
 from cloudml.states import Key, Part, Phase, State
 from cloudml_vertex import machines
+from cloudml_vertex.monitoring import Monitors, deletions
 from cloudml_vertex.options import NAME, EndpointOptions
 from cloudml_vertex.predicting import Predictor
 from cloudml_vertex.wire import Wire
@@ -65,6 +66,7 @@ class VertexEndpoints:
         self, wire: Wire, artifacts: Objects, predictor: Predictor, image: str | None, service_account: str | None
     ) -> None:
         self._wire = wire
+        self._monitors = Monitors(wire)
         self._artifacts = artifacts
         self._predictor = predictor
         self._image = image
@@ -75,6 +77,7 @@ class VertexEndpoints:
         operations = self._wire.running(name)  # first: what ends after this look is then seen in the endpoint
         endpoint = self._wire.find("GetEndpoint", {"name": name})
         models = self._models(f'labels.cloudml-name="{key.name}"')
+        operations += self._uploads(key, want, {model["name"].partition("@")[0] for model in models})
         if endpoint is None and not operations and not models:
             return None
         return self._state(key, endpoint, models, operations)
@@ -120,6 +123,8 @@ class VertexEndpoints:
         if change := self._settings(goal, want, there, children):
             yield change
         kept = {child.id for child in children}
+        watching = there.of("monitoring") if there else ()
+        yield from self._monitors.render(goal, _options(want).monitoring, watching, sorted(kept))
         for part in there.of("deployment") if there else ():
             if part.facts["ours"] and part.id not in kept:
                 yield self._undeploy(goal.key, part)
@@ -128,7 +133,8 @@ class VertexEndpoints:
                 yield _delete_model(part)
 
     def _absent(self, key: Key, have: State) -> Iterator[Call]:
-        """No traffic, then no deployed models, then no endpoint, then no serving models."""
+        """Nothing that watches, no traffic, then no deployed models, then no endpoint, then no serving models."""
+        yield from deletions(have.of("monitoring"))
         name = self._wire.place.endpoint(key.name)
         if have.id and have.facts["split"]:
             document = {"endpoint": {"name": name, "displayName": key.name}, "updateMask": "trafficSplit"}
@@ -228,7 +234,8 @@ class VertexEndpoints:
     ) -> Call | None:
         """Traffic, labels and the time limit, in one write."""
         split = {child.id: want.traffic[child.deployment] for child in children if want.traffic.get(child.deployment)}
-        labels = {**(there.labels if there else {}), **want.labels, **goal.labels}
+        watched = self._monitors.labels(_options(want).monitoring)
+        labels = {**(there.labels if there else {}), **want.labels, **goal.labels, **watched}
         limit = f"{want.timeout:g}s" if _options(want).dedicated else None
         if there and (there.facts["split"], dict(there.labels), there.facts["limit"]) == (split, labels, limit):
             return None
@@ -256,6 +263,11 @@ class VertexEndpoints:
         ask = {"parent": self._wire.place.name, "filter": f'labels.cloudml-kind="deployment" AND {filter}'}
         return sorted(self._wire.items("ListModels", ask), key=lambda each: str(each["name"]))
 
+    def _uploads(self, key: Key, want: specs.Endpoint | None, there: set[str]) -> tuple[Operation, ...]:
+        """Uploads that still run of serving models which are wanted: there is no other trace of one."""
+        names = [self._wire.place.model(child.model) for child in _children(key.name, want)] if want else []
+        return tuple(each for name in names if name not in there for each in self._wire.running(name))
+
     def _state(
         self,
         key: Key,
@@ -275,7 +287,7 @@ class VertexEndpoints:
             owner=owner,
             spec=hash.partition("-")[0] or None,
             id=found.get("name", ""),
-            parts=(*deployed, *(_serving(model) for model in models)),
+            parts=(*deployed, *(_serving(model) for model in models), *self._monitors.parts(endpoint)),
             operations=operations,
             labels=labels,
             facts={

@@ -49,6 +49,12 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
         "DeployModel": AI + "endpoints.deploy",
         "UndeployModel": AI + "endpoints.undeploy",
         "RawPredict": AI + "endpoints.predict",
+        **{
+            f"{verb}ModelDeploymentMonitoringJob{'s' * (verb == 'List')}": (
+                f"{AI}modelDeploymentMonitoringJobs.{verb.lower()}"
+            )
+            for verb in ("Create", "List", "Pause", "Resume", "Delete")
+        },
         "ListLogEntries": "logging.logEntries.list",
         "ListTimeSeries": "monitoring.timeSeries.list",
     },

@@ -27,6 +27,8 @@ from cloudml.states import Failure, Operation
 SERVICES: Mapping[str, str] = {
     "CustomJob": "JobServiceClient",
     "CustomJobs": "JobServiceClient",
+    "ModelDeploymentMonitoringJob": "JobServiceClient",
+    "ModelDeploymentMonitoringJobs": "JobServiceClient",
     "Model": "ModelServiceClient",
     "Models": "ModelServiceClient",
     "ModelVersion": "ModelServiceClient",

@@ -6,12 +6,28 @@ from collections.abc import Callable
 
 import pytest
 
-from cloudml.testing.conformance import Rig
+from cloudml.specs import Endpoint
+from cloudml.testing.conformance import Process, Rig
 from cloudml.testing.conformance.faults import disturbed
 from cloudml.testing.conformance.kills import LEAST, POINTS, walked
-from cloudml.testing.conformance.scenarios import SCENARIOS
+from cloudml.testing.conformance.scenarios import ENDPOINT, SCENARIOS, VERSIONS, Scenario, serving, single
 
-KILLED = ("job-run", "job-cancelled", "model-registered", "alias-moved", "endpoint-created", "endpoint-replaced")
+# Every write of the adapter is in one of them; all scenarios of the contract were walked once, in eleven minutes.
+KILLED = (
+    *("job-run", "job-cancelled", "job-deleted-while-running", "model-registered", "alias-moved", "family-deleted"),
+    *("endpoint-created", "endpoint-replaced", "weights-moved"),
+)
+
+
+def monitored(process: Process) -> Endpoint:
+    return single(process.rig.models[0]).model_copy(update={"options": MONITORING})
+
+
+MONITORING = {"vertex": {"monitoring": {"paused": True}}}
+OWN = {
+    "deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), serving),
+    "watched": Scenario(lambda process: process.apply("endpoint", ENDPOINT, monitored(process)), serving),
+}
 LOST = ("job-run", "model-registered", "endpoint-created")
 
 
@@ -22,6 +38,16 @@ def test_a_kill_at_any_point_changes_nothing(
     number = walked(rig, SCENARIOS[name])
     record_property(POINTS, number)
     assert number >= LEAST
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_kill_at_any_point_of_what_only_vertex_has(rig: Rig, name: str) -> None:
+    assert walked(rig, OWN[name]) >= LEAST
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_kill_at_any_point_of_one_version_s_change(rig: Rig, name: str) -> None:
+    assert walked(rig, VERSIONS[name][1]) >= LEAST
 
 
 @pytest.mark.parametrize("name", LOST)

@@ -20,6 +20,8 @@ from cloudml_vertex.emulator.operations import Operations
 from cloudml_vertex.emulator.predictions import Predictions
 from cloudml_vertex.emulator.problems import Lost, Problem
 from cloudml_vertex.emulator.projects import Projects
+from cloudml_vertex.emulator.registry import Registry
+from cloudml_vertex.emulator.repositories import Repositories
 from cloudml_vertex.emulator.rest_front import RestFront
 from cloudml_vertex.emulator.runs import Runs
 from cloudml_vertex.emulator.servers import Servers
@@ -28,9 +30,11 @@ from cloudml_vertex.emulator.storage import Buckets
 from cloudml_vertex.emulator.world import World
 
 PROJECT, LOCATION, BUCKET = "cloudml-emulated", "us-central1", "cloudml-emulated"
-IMAGE = f"{LOCATION}-docker.pkg.dev/{PROJECT}/cloudml/cloudml-serve:latest"
+REPOSITORY = "cloudml"
+IMAGE = f"{LOCATION}-docker.pkg.dev/{PROJECT}/{REPOSITORY}/cloudml-serve:latest"
 # Hosts that answer both HTTP and gRPC.
 GRPC = ("*-aiplatform.googleapis.com", "*.prediction.vertexai.goog", "cloudresourcemanager.googleapis.com")
+COLLECTIONS = ("customJobs", "models", "endpoints", "modelDeploymentMonitoringJobs", "repositories")
 Respond = Callable[[Request], Answer]
 
 
@@ -43,13 +47,15 @@ class Vertex:
         self.buckets = Buckets(site.folder / "buckets")
         self.directory = Directory(PROJECT, site.folder)
         self.operations = Operations(self.world, site.lifecycle)
-        self.runs = Runs(site, self.buckets.folder)
+        self.repositories = Repositories(self.world, site.folder / "registry")
+        self.registry = Registry(self.directory, self.repositories)
+        self.runs = Runs(site, self.buckets.folder, lambda image: self.registry.local(image, self.server.port))
         self.servers = Servers(self.runs, self.buckets)
         models = self.models = Models(self.world, self.operations, self.buckets)
         endpoints = Endpoints(self.world, self.operations, models, self.servers, site.faults)
         self.jobs = Jobs(self.world, self.operations, self.runs, site.lifecycle, site.faults)
-        monitoring = Monitoring(self.world, self.operations)
         predictions = self.predictions = Predictions(endpoints, self.servers)
+        monitoring = Monitoring(self.world, self.operations, predictions.asked)
         projects = Projects(PROJECT)
         services = (self.jobs, models, endpoints, monitoring, predictions, projects)
         core = Core(self.world, self.operations, site.faults, services)
@@ -69,9 +75,10 @@ class Vertex:
             "monitoring.googleapis.com": seen.series,
             "iamcredentials.googleapis.com": lambda request: Answer(200, {"locations": [], "encodedLocations": "0x0"}),
             "cloudresourcemanager.googleapis.com": projects.respond,
+            "artifactregistry.googleapis.com": self.repositories.respond,
         }
-        self.server = Server(self.respond, "vertex")
-        self.buckets.make(BUCKET)
+        self.server = Server(self.respond, "vertex", streamed=self.registry.streamed)
+        self.furnish()
 
     def respond(self, request: Request) -> Answer | None:
         try:
@@ -92,7 +99,7 @@ class Vertex:
 
     def cloud(self) -> Cloud:
         port, grpc = self.server.port, self.grpc.port
-        hosts = (*self.open, *self.guarded)
+        hosts = (*self.open, *self.guarded, "*-docker.pkg.dev")
         return Cloud(
             [Route(host, port, grpc if host in GRPC else None) for host in hosts],
             self.environment(),
@@ -118,15 +125,21 @@ class Vertex:
         """Another project, with a bucket of the same name."""
         own = f"cloudml-{uuid.uuid4().hex[:12]}"
         self.buckets.make(own)
+        self.repositories.make(own, LOCATION, REPOSITORY)
         return {"GOOGLE_CLOUD_PROJECT": own, "CLOUDML_VERTEX_PROJECT": own, "CLOUDML_VERTEX_BUCKET": own}
+
+    def furnish(self) -> None:
+        """What the account has from the beginning: a bucket, and a repository for images."""
+        self.buckets.make(BUCKET)
+        self.repositories.make(PROJECT, LOCATION, REPOSITORY)
 
     def inspect(self) -> Mapping[str, Any]:
         with self.world.lock:
-            rows = {name: sorted(self.world.rows(name)) for name in ("customJobs", "models", "endpoints")}
+            rows = {name: sorted(self.world.rows(name)) for name in COLLECTIONS}
         return {**rows, "buckets": self.buckets.summary(), "faults": [repr(fault) for fault in self.site.faults]}
 
     def reset(self) -> None:
-        """Everything is gone but the account and its empty bucket."""
+        """Everything is gone but the account, its empty bucket and its empty repository."""
         self.operations.clear()
         with self.world.lock:  # or a job that is made meanwhile would be moved on without being there
             self.jobs.clear()
@@ -136,7 +149,8 @@ class Vertex:
             self.predictions.clear()
             self.world.clear()
             self.buckets.clear()
-            self.buckets.make(BUCKET)
+            self.repositories.clear()
+            self.furnish()
 
     def close(self) -> None:
         """No more calls; then what they have begun, so that nothing begins again."""

@@ -50,7 +50,7 @@ class Models:
         there = self._of(name)
         if request.parent_model and not there:
             raise missing(name)
-        if there and not request.parent_model:
+        if not request.parent_model and (there or self._operations.busy(name)):
             raise Problem("ALREADY_EXISTS", f"The Model {name} already exists; give parent_model for a new version.")
         number = self._numbers[name] = self._numbers.get(name, 0) + 1
         model = Model()

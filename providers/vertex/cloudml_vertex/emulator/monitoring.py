@@ -1,7 +1,8 @@
-"""Model deployment monitoring jobs, as resources with their states; they judge nothing here."""
+"""Model deployment monitoring jobs, as resources with their states; what they would find is not emulated."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from google.cloud import aiplatform_v1
@@ -22,9 +23,11 @@ LEAST_INTERVAL = 3600  # seconds
 class Monitoring:
     """A job is PENDING until traffic has arrived (Google's own system test; facts, vertex.md §6)."""
 
-    def __init__(self, world: World, operations: Operations) -> None:
+    def __init__(self, world: World, operations: Operations, asked: Callable[[str], float]) -> None:
+        """``asked`` says when an endpoint was asked last, in seconds since 1970; 0 if never."""
         self._world = world
         self._operations = operations
+        self._asked = asked
 
     def create_model_deployment_monitoring_job(self, request: Any) -> Any:
         given = request.model_deployment_monitoring_job
@@ -47,10 +50,11 @@ class Monitoring:
         return job
 
     def get_model_deployment_monitoring_job(self, request: Any) -> Any:
-        return self._world.get(COLLECTION, request.name)
+        return self._moved(self._world.get(COLLECTION, request.name))
 
     def list_model_deployment_monitoring_jobs(self, request: Any) -> Any:
-        found, token = page(request, self._world.under(COLLECTION, check_parent(request.parent)))
+        rows = [self._moved(row) for row in self._world.under(COLLECTION, check_parent(request.parent))]
+        found, token = page(request, rows)
         return Listed(model_deployment_monitoring_jobs=found, next_page_token=token)
 
     def pause_model_deployment_monitoring_job(self, request: Any) -> Any:
@@ -64,7 +68,7 @@ class Monitoring:
 
     def update_model_deployment_monitoring_job(self, request: Any) -> Any:
         given = request.model_deployment_monitoring_job
-        job = self._world.get(COLLECTION, given.name)
+        job = self._moved(self._world.get(COLLECTION, given.name))
         if job.state == STATE.JOB_STATE_PENDING:
             raise precondition(f"{job.name} is pending and cannot be updated.")
         fields = checks.masked("ModelDeploymentMonitoringJob", request.update_mask.paths)
@@ -93,6 +97,14 @@ class Monitoring:
             return empty_pb2.Empty()
 
         return self._operations.start("DeleteModelDeploymentMonitoringJob", job.name, finish)
+
+    def _moved(self, job: Any) -> Any:
+        """As it is by now."""
+        made = job.create_time.seconds + job.create_time.nanos / 1e9
+        if job.state == STATE.JOB_STATE_PENDING and self._asked(job.endpoint) > made:
+            job.state = STATE.JOB_STATE_RUNNING
+            stamp(job, "update_time")
+        return job
 
     def _turn(self, name: str, state: Any) -> Any:
         job = self._world.get(COLLECTION, name)

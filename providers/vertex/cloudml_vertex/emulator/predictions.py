@@ -53,6 +53,12 @@ class Predictions:
         with self._lock:
             self.counted.clear()
 
+    def asked(self, endpoint: str) -> float:
+        """When an endpoint was asked last, in seconds since 1970; 0 if never."""
+        with self._lock:
+            rows = self.counted.get(endpoint)
+            return rows[-1][0] if rows else 0.0
+
     def predict(self, request: Any) -> Any:
         body: dict[str, Any] = {"instances": [json_format.MessageToDict(each) for each in request.instances]}
         if request.HasField("parameters"):
