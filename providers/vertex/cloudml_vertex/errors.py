@@ -20,6 +20,9 @@ from cloudml.errors import (
 )
 
 ADDRESS = re.compile(r"^[A-Z]+ https?://\S+: ")
+POOL = re.compile(
+    r"HTTPSConnectionPool\(host='([^']+)'.*['\"]([^'\"]+)['\"]\)+$", re.DOTALL
+)  # urllib3's, with its cause
 FIELD = re.compile(r"\d+\.Field: (.*?); Message: (.*?)\t")  # of "List of found errors"
 # The canonical status, as both transports know it.
 STATUS: Mapping[str, type[ProviderError]] = {
@@ -85,6 +88,8 @@ SAID: tuple[tuple[str, type[ProviderError], str], ...] = (
     ("DNS resolution failed", Invalid, LOCATION),
     ("Name or service not known", Invalid, LOCATION),
     ("Failed to resolve", Invalid, LOCATION),
+    ("proxy returned response code 403", Invalid, LOCATION),  # a proxy that does not know the host, over gRPC
+    ("Tunnel connection failed: 403", Invalid, LOCATION),  # and over REST
     ("machine_type; Message", Invalid, "name another: options.vertex.machine_type"),
 )
 
@@ -108,8 +113,8 @@ def classify(error: Exception) -> ProviderError | None:
 
 
 def _plain(said: str) -> str:
-    """Without the address that REST puts before it, and without the form that lists of wrong fields have."""
-    text = ADDRESS.sub("", said)
+    """Without the address that REST puts before it and what wraps a cause; a list of wrong fields as a line."""
+    text = POOL.sub(lambda match: f"{match[1]}: {match[2].strip(' ()')}", ADDRESS.sub("", said))
     return "; ".join(f"{field}: {why}" for field, why in FIELD.findall(text)) or text
 
 

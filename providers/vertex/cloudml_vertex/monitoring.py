@@ -21,7 +21,6 @@ KIND = "monitoring"
 MARK = {"cloudml-monitored": "yes"}  # a label of the endpoint
 FAILED = ("JOB_STATE_FAILED", "JOB_STATE_EXPIRED", "JOB_STATE_CANCELLED")
 PAUSED = "JOB_STATE_PAUSED"
-JOB = "ModelDeploymentMonitoringJob"
 
 
 class Monitors:
@@ -36,7 +35,9 @@ class Monitors:
             return ()
         name = endpoint["name"].rpartition("/")[2]
         filter = f'labels.cloudml-kind="{KIND}" AND labels.cloudml-name="{name}"'
-        found = self._wire.items(f"List{JOB}s", {"parent": self._wire.place.name, "filter": filter})
+        found = self._wire.items(
+            "ListModelDeploymentMonitoringJobs", {"parent": self._wire.place.name, "filter": filter}
+        )
         return tuple(_part(row) for row in sorted(found, key=lambda row: (row["createTime"], row["name"])))
 
     def labels(self, wanted: Monitoring | None) -> dict[str, str]:
@@ -51,13 +52,13 @@ class Monitors:
         same = [part for part in there if part.name == mark and not part.phase.failed]
         for part in there:
             if part not in same[:1]:
-                yield _call("Delete", part.id, "it is not what is to be watched", Effect.DELETE)
+                yield _delete(part, "it is not what is to be watched")
         if wanted and not same:
             document = self._document(goal, wanted, mark, ids)
-            yield Call(f"Create{JOB}", f"{goal.key.name}-{mark}", document, "nothing watches it", repeat=Repeat.GUARDED)
+            target, why = f"{goal.key.name}-{mark}", "nothing watches it"
+            yield Call("CreateModelDeploymentMonitoringJob", target, document, why, repeat=Repeat.GUARDED)
         if wanted and wanted.paused != bool(same and same[0].facts["paused"]):
-            target = same[0].id if same else Later("monitoring job")
-            yield _call("Pause" if wanted.paused else "Resume", target, f"paused is to be {wanted.paused}")
+            yield _turn(same[0].id if same else Later("monitoring job"), wanted.paused)
 
     def _document(
         self, goal: Goal[specs.Endpoint], wanted: Monitoring, mark: str, ids: Sequence[str]
@@ -84,7 +85,7 @@ class Monitors:
 def deletions(parts: Sequence[Part]) -> Iterator[Call]:
     """For an endpoint that goes."""
     for part in parts:
-        yield _call("Delete", part.id, "its endpoint is not wanted", Effect.DELETE)
+        yield _delete(part, "its endpoint is not wanted")
 
 
 def _objective(wanted: Monitoring) -> dict[str, Any]:
@@ -110,5 +111,11 @@ def _part(row: Mapping[str, Any]) -> Part:
     return Part(KIND, row["labels"]["cloudml-id"], row["name"], phase, facts={"paused": state == PAUSED})
 
 
-def _call(verb: str, name: str | Later, why: str, effect: Effect = Effect.UPDATE) -> Call:
-    return Call(f"{verb}{JOB}", str(name), {"name": name}, why, effect)
+def _delete(part: Part, why: str) -> Call:
+    return Call("DeleteModelDeploymentMonitoringJob", part.id, {"name": part.id}, why, Effect.DELETE)
+
+
+def _turn(name: str | Later, paused: bool) -> Call:
+    if paused:
+        return Call("PauseModelDeploymentMonitoringJob", str(name), {"name": name}, "it is to rest", Effect.UPDATE)
+    return Call("ResumeModelDeploymentMonitoringJob", str(name), {"name": name}, "it is to go on", Effect.UPDATE)

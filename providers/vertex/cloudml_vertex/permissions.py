@@ -49,12 +49,11 @@ PERMISSIONS: Mapping[str, Mapping[str, str]] = {
         "DeployModel": AI + "endpoints.deploy",
         "UndeployModel": AI + "endpoints.undeploy",
         "RawPredict": AI + "endpoints.predict",
-        **{
-            f"{verb}ModelDeploymentMonitoringJob{'s' * (verb == 'List')}": (
-                f"{AI}modelDeploymentMonitoringJobs.{verb.lower()}"
-            )
-            for verb in ("Create", "List", "Pause", "Resume", "Delete")
-        },
+        "CreateModelDeploymentMonitoringJob": AI + "modelDeploymentMonitoringJobs.create",
+        "ListModelDeploymentMonitoringJobs": AI + "modelDeploymentMonitoringJobs.list",
+        "PauseModelDeploymentMonitoringJob": AI + "modelDeploymentMonitoringJobs.pause",
+        "ResumeModelDeploymentMonitoringJob": AI + "modelDeploymentMonitoringJobs.resume",
+        "DeleteModelDeploymentMonitoringJob": AI + "modelDeploymentMonitoringJobs.delete",
         "ListLogEntries": "logging.logEntries.list",
         "ListTimeSeries": "monitoring.timeSeries.list",
     },

@@ -57,6 +57,13 @@ def test_a_region_that_is_none(here: Path) -> None:
     assert "location" in told(3, location="US")
 
 
+@pytest.mark.parametrize("transport", ["grpc", "rest"])
+def test_a_region_that_there_is_not(here: Path, transport: str) -> None:
+    """It is well-formed, and nobody answers at its host."""
+    said = told(3, location="mars-west1", transport=transport)
+    assert "is 'location' of provider 'vertex' one of Vertex AI's regions" in said
+
+
 def test_no_credentials(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(here / "nobody.json"))
     said = told(4)

@@ -90,5 +90,27 @@ def test_what_never_reached_google(error: Exception, kind: type[errors.ProviderE
     assert type(classify(error)) is kind
 
 
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (
+            """NameResolutionError("HTTPSConnection(host='mars1-x'): Failed to resolve 'mars1-x' ([Errno -2] Unknown)")""",
+            "mars1-x: [Errno -2] Unknown",
+        ),
+        (
+            "ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 403 Forbidden'))",
+            "mars1-x: Tunnel connection failed: 403 Forbidden",
+        ),
+    ],
+)
+def test_what_wraps_a_cause_is_left_out(cause: str, said: str) -> None:
+    text = (
+        f"HTTPSConnectionPool(host='mars1-x', port=443): Max retries exceeded with url: /v1/a?b=c (Caused by {cause})"
+    )
+    found = classify(requests.exceptions.ConnectionError(text))
+    assert (type(found), str(found)) == (errors.Invalid, said)
+    assert "one of Vertex AI's regions" in str(found.hint)
+
+
 def test_a_defect_stays_what_it_is() -> None:
     assert classify(KeyError("x")) is None

@@ -13,6 +13,7 @@ from cloudml_vertex.emulator.core import Core
 from cloudml_vertex.emulator.endpoints import Endpoints
 from cloudml_vertex.emulator.grpc_front import GrpcFront
 from cloudml_vertex.emulator.jobs import Jobs
+from cloudml_vertex.emulator.machines import REGIONS
 from cloudml_vertex.emulator.models import Models
 from cloudml_vertex.emulator.monitoring import Monitoring
 from cloudml_vertex.emulator.observing import Observing
@@ -32,8 +33,9 @@ from cloudml_vertex.emulator.world import World
 PROJECT, LOCATION, BUCKET = "cloudml-emulated", "us-central1", "cloudml-emulated"
 REPOSITORY = "cloudml"
 IMAGE = f"{LOCATION}-docker.pkg.dev/{PROJECT}/{REPOSITORY}/cloudml-serve:latest"
+APIS = tuple(f"{region}-aiplatform.googleapis.com" for region in REGIONS)
 # Hosts that answer both HTTP and gRPC.
-GRPC = ("*-aiplatform.googleapis.com", "*.prediction.vertexai.goog", "cloudresourcemanager.googleapis.com")
+GRPC = (*APIS, "*.prediction.vertexai.goog", "cloudresourcemanager.googleapis.com")
 COLLECTIONS = ("customJobs", "models", "endpoints", "modelDeploymentMonitoringJobs", "repositories")
 Respond = Callable[[Request], Answer]
 
@@ -67,7 +69,7 @@ class Vertex:
             "169.254.169.254": self.directory.metadata,
         }
         self.guarded: Mapping[str, Respond] = {
-            "*-aiplatform.googleapis.com": rest.respond,
+            **dict.fromkeys(APIS, rest.respond),
             "*.prediction.vertexai.goog": rest.respond,
             "storage.googleapis.com": self.buckets.respond,
             "www.googleapis.com": self.buckets.respond,

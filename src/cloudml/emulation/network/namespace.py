@@ -70,6 +70,7 @@ class Handover:
             task = asyncio.create_task(self._serve(connection))
             served.add(task)
             task.add_done_callback(served.discard)
+            task.add_done_callback(_closing(connection))  # one that is cancelled before it begins closes nothing
 
     async def _serve(self, connection: socket.socket) -> None:
         """One namespace, until its box closes the connection."""
@@ -94,6 +95,10 @@ class Handover:
         resolver = Resolver(self._directory.knows, HOSTS)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: resolver, sock=each)
         return transport.close
+
+
+def _closing(connection: socket.socket) -> Callable[[object], None]:
+    return lambda _: connection.close()
 
 
 def _unix_socket(path: Path) -> socket.socket:
