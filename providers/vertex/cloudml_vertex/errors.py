@@ -23,6 +23,7 @@ ADDRESS = re.compile(r"^[A-Z]+ https?://\S+: ")
 POOL = re.compile(
     r"HTTPSConnectionPool\(host='([^']+)'.*['\"]([^'\"]+)['\"]\)+$", re.DOTALL
 )  # urllib3's, with its cause
+CHANNEL = re.compile(r"failed to connect to all addresses; last error: (?:[A-Z]+: )?")  # gRPC's own words
 FIELD = re.compile(r"\d+\.Field: (.*?); Message: (.*?)\t")  # of "List of found errors"
 # The canonical status, as both transports know it.
 STATUS: Mapping[str, type[ProviderError]] = {
@@ -114,7 +115,8 @@ def classify(error: Exception) -> ProviderError | None:
 
 def _plain(said: str) -> str:
     """Without the address that REST puts before it and what wraps a cause; a list of wrong fields as a line."""
-    text = POOL.sub(lambda match: f"{match[1]}: {match[2].strip(' ()')}", ADDRESS.sub("", said))
+    text = CHANNEL.sub("no connection: ", ADDRESS.sub("", said))
+    text = POOL.sub(lambda match: f"{match[1]}: {match[2].strip(' ()')}", text)
     return "; ".join(f"{field}: {why}" for field, why in FIELD.findall(text)) or text
 
 

@@ -94,7 +94,7 @@ def test_what_never_reached_google(error: Exception, kind: type[errors.ProviderE
     ("cause", "said"),
     [
         (
-            """NameResolutionError("HTTPSConnection(host='mars1-x'): Failed to resolve 'mars1-x' ([Errno -2] Unknown)")""",
+            """NameResolutionError("HTTPSConnection(host='m'): Failed to resolve 'mars1-x' ([Errno -2] Unknown)")""",
             "mars1-x: [Errno -2] Unknown",
         ),
         (
@@ -110,6 +110,8 @@ def test_what_wraps_a_cause_is_left_out(cause: str, said: str) -> None:
     found = classify(requests.exceptions.ConnectionError(text))
     assert (type(found), str(found)) == (errors.Invalid, said)
     assert "one of Vertex AI's regions" in str(found.hint)
+    channel = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:9: Connection refused"
+    assert str(classify(over_grpc("UNAVAILABLE", channel))) == "no connection: ipv4:127.0.0.1:9: Connection refused"
 
 
 def test_a_defect_stays_what_it_is() -> None:
