@@ -213,7 +213,7 @@ def localstack(session: nox.Session) -> None:
     """SageMaker's emulator with S3, IAM, STS, CloudWatch, Logs and SNS by LocalStack, on the host."""
     prepare(session, project=True)
     beside(session, "localstack")
-    pytest(session, "tests/providers/localstack", "--durations", "5", "--durations-min", "1")
+    pytest(session, "-n", "2", "--dist", "loadfile", "tests/providers/localstack", "tests/trials/localstack")
 
 
 def beside(session: nox.Session, name: str) -> None:

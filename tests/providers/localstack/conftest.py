@@ -17,13 +17,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sagemaker" / "emul
 
 from aws_account import Account
 
+PYTHON = os.environ.get(VARIABLE)  # now: other tests of this session have a clean environment
+
 
 @pytest.fixture(scope="session")
-def localstack() -> str:
-    """The Python that has it."""
-    if VARIABLE not in os.environ:
+def localstack() -> Iterator[str]:
+    """The Python that has it; it is named in the environment."""
+    if PYTHON is None:
         pytest.skip("nox -s localstack makes the environment of LocalStack")
-    return os.environ[VARIABLE]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, PYTHON)
+        yield PYTHON
 
 
 @pytest.fixture(scope="session")
