@@ -297,7 +297,22 @@ class Session:
             model = self.reference_of(*self._named(most_asked(want)))
         else:
             raise NotFound(f"there is no endpoint {endpoint} in {self.stack}", hint="deploy it before it is watched")
-        return Subject(model, Later(f"time of {endpoint}") if since is None else since, want.redact)
+        stored = sidecars.read(self.provider.artifacts, self.stack, model.family, model.hash)
+        if stored and not stored.get("baseline"):
+            said = f"monitor of {endpoint}: model {model.family} was registered without a baseline"
+            raise ConfigError(said, hint="give baseline= when registering")
+        known = Later(f"time of {endpoint}") if since is None else since
+        return Subject(model, known, want.redact, tuple(sorted(shadows(want))))
+
+    def check_schedule(self, endpoint: str, spec: Monitor) -> None:
+        """ConfigError for a schedule that the provider cannot keep, long before there is anything to watch."""
+        native = self.provider.monitors
+        if native is None or not spec.schedule:
+            return
+        model = Reference(endpoint, "", Later("version"), Later("id"), Later("uri"), Later("sidecar").what)
+        subject = Subject(model, Later(f"time of {endpoint}"))
+        planned = spec.model_copy(update={"endpoint": endpoint})
+        native.render(present(Key("monitor", endpoint, self.stack), planned, None, subject=subject), None)
 
     def content(self, content: Content) -> Pursuit[Content]:
         """A file, folder or document of the artifact store."""
@@ -306,6 +321,8 @@ class Session:
     def _check(self, kind: str, name: str, spec: Spec) -> None:
         """Refuses, before anything is sent, what the provider cannot do and options that it does not have."""
         require(self.plugin, f"{kind} {name}", spec)
+        if isinstance(spec, Endpoint) and spec.monitor:
+            self.check_schedule(name, spec.monitor)
         given = spec.options.get(self.plugin.name) if isinstance(spec, Native) else None
         if not given:
             return
@@ -354,6 +371,11 @@ def most_asked(want: Endpoint) -> str:
     """The model that gets most of the traffic, as ``family:hash``."""
     most = max(want.traffic, key=lambda name: want.traffic[name])
     return want.deployments[most].model
+
+
+def shadows(want: Endpoint) -> set[str]:
+    """The deployments that get copies of requests, and whose answers reach nobody."""
+    return {name for name, share in want.mirror.items() if share and not want.traffic.get(name)}
 
 
 def check_name(kind: str, name: str) -> None:

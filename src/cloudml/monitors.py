@@ -1,12 +1,14 @@
 """What is watched on an endpoint, its runs, and what is kept of them.
 
 A run is the document ``<stack>/monitors/<endpoint>/runs/<time>.json``: the report, the counts that its plots are drawn
-from, and the model whose baseline it was compared with. Runs go with their monitor.
+from, and the model whose baseline it was compared with. Who runs on a platform's own schedule may write it into folders
+below that, as the platform has it. Runs go with their monitor.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,7 @@ from cloudml import artifacts, notebook, sidecars
 from cloudml.artifacts import Content
 from cloudml.errors import CloudmlError, ConfigError, NotFound
 from cloudml.events import Event, Happened
-from cloudml.goals import Session, most_asked
+from cloudml.goals import Session, most_asked, shadows
 from cloudml.specs import Endpoint, Monitor
 from cloudml.spi import Window
 from cloudml.states import Captured, Key, State
@@ -24,6 +26,7 @@ from cloudml.states import Captured, Key, State
 if TYPE_CHECKING:
     from cloudml.monitoring import Comparison, Report
 
+RUN = re.compile(r"\d{8}T\d{6}\.\d{3}Z")  # a run's name: when it was
 TOLD_EVERY = 1000  # captured requests between two events
 
 
@@ -102,20 +105,20 @@ class MonitorHandle:
 
     def history(self) -> list[MonitorRun]:
         """The runs that were kept, oldest first."""
-        return [self._read(name) for name in self._names()]
+        return [self._read(name, uri) for name, uri in self._runs().items()]
 
     def last(self) -> MonitorRun | None:
         """The last run that was kept; None if there is none."""
-        names = self._names()
-        return self._read(names[-1]) if names else None
+        found = [*self._runs().items()]
+        return self._read(*found[-1]) if found else None
 
     def get(self, time: str | None = None) -> MonitorRun:
         """The last run that was kept, or that of a time, whose beginning is enough. NotFound if there is none."""
-        found = [name for name in self._names() if time is None or name.startswith(time)]
+        found = [each for each in self._runs().items() if time is None or each[0].startswith(time)]
         if not found:
             said = "no run of that time" if time else "no run"
             raise NotFound(f"the monitor of {self.endpoint} has {said}", hint="'cloudml monitors history' lists them")
-        return self._read(found[-1])
+        return self._read(*found[-1])
 
     def delete(self) -> None:
         """Watches no longer, and removes what was kept of the runs; the endpoint stays."""
@@ -131,10 +134,8 @@ class MonitorHandle:
     def _compared(self, state: State, window: Window, model: str, spec: Monitor, want: Endpoint) -> Comparison:
         from cloudml.monitoring.run import compare
 
-        copied = {name for name in want.mirror if not want.traffic.get(name)}  # what it answers reaches nobody
-        captured = (
-            each for each in self.session.provider.telemetry.captured(state, window) if each.deployment not in copied
-        )
+        telemetry, copied = self.session.provider.telemetry, shadows(want)
+        captured = (each for each in telemetry.captured(state, window) if each.deployment not in copied)
         baseline = self._baseline(model)
         return compare(baseline, self._counted(captured), spec.drift, spec.min_samples, redacted=want.redact)
 
@@ -169,23 +170,25 @@ class MonitorHandle:
         place = f"{runs_key(self.session, self.endpoint)}/{run.time}.json"
         self.session.pursue(self.session.content(Content(place, lambda: body)))
 
-    def _names(self) -> list[str]:
+    def _runs(self) -> dict[str, str]:
+        """The URIs of the runs by their names, oldest first; what else a platform has written there is none."""
         uris = self.session.provider.artifacts.list(runs_key(self.session, self.endpoint))
-        return sorted(uri.rsplit("/", 1)[-1].removesuffix(".json") for uri in uris)
+        named = {uri.rsplit("/", 1)[-1].removesuffix(".json"): uri for uri in uris}
+        return {name: named[name] for name in sorted(named) if RUN.fullmatch(name)}
 
-    def _read(self, name: str) -> MonitorRun:
-        place = f"{runs_key(self.session, self.endpoint)}/{name}.json"
-        document = artifacts.read_document(self.session.provider.artifacts, place)
-        if document is None:
-            raise NotFound(f"the run {name} of {self.endpoint} is gone")
-        return MonitorRun(self.session, self.endpoint, name, document)
+    def _read(self, name: str, uri: str) -> MonitorRun:
+        try:
+            with self.session.provider.artifacts.open(uri) as file:
+                return MonitorRun(self.session, self.endpoint, name, json.load(file))
+        except NotFound as gone:
+            raise NotFound(f"the run {name} of {self.endpoint} is gone") from gone
 
     def __repr__(self) -> str:
         return f"<Monitor of {self.endpoint}>"
 
     def _repr_html_(self) -> str:
         try:
-            spec, names, run = self.spec, self._names(), self.last()
+            spec, names, run = self.spec, self._runs(), self.last()
             last = run.document["report"]["verdict"] if run else "not run yet"
         except CloudmlError as error:
             return notebook.card(f"monitor of {self.endpoint}", f"cannot be read: {error}", notebook.BAD)
@@ -229,13 +232,11 @@ def forget(session: Session, endpoint: str) -> None:
 
 
 def _documents(session: Session) -> Iterator[tuple[str, bool]]:
-    """The endpoint of each document under the stack's monitors, and whether the document is a run."""
-    store = session.provider.artifacts
-    for uri in store.list(f"{session.stack}/monitors"):
-        parts = uri.removesuffix(".json").split("/")
-        is_run = parts[-2] == "runs"
-        name = parts[-3] if is_run else parts[-1]
-        yield name, is_run
+    """The endpoint of each document under the stack's monitors, and whether the document is of a run."""
+    store, place = session.provider.artifacts, f"{session.stack}/monitors"
+    for uri in store.list(place):
+        name, *below = uri.removeprefix(store.uri(place)).lstrip("/").split("/")
+        yield name.removesuffix(".json"), bool(below)
 
 
 def _of_its_own(window: Window, state: State) -> Window:

@@ -205,6 +205,8 @@ def _preflight(session: Session, project: Wanted, adopt: bool) -> None:
     for name, endpoint in project.endpoints.items():
         key = Key("endpoint", name, session.stack)
         refuse_foreign(Goal[Endpoint](key), provider.endpoints.observe(key, None), adopt)
+        if endpoint.monitor:
+            session.check_schedule(name, endpoint.monitor)
         for deployment in endpoint.deployments.values():
             if split_reference(deployment.model)[0] not in project.models:
                 session.deployable(deployment.model)

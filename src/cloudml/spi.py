@@ -92,12 +92,14 @@ class Subject:
     """What a monitor's schedule compares: an endpoint's requests with the baseline of its most asked model.
 
     The baseline stands in the sidecar of ``model``; requests before ``since`` (seconds since the epoch) were those of
-    an earlier endpoint of the name; ``redact`` names the features that are never captured.
+    an earlier endpoint of the name; ``redact`` names the features that are never captured, ``shadows`` the deployments
+    that get copies of requests and answer nobody: what was captured of them does not count.
     """
 
     model: Reference
     since: float | Later
     redact: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from cloudml.errors import ConfigError, Conflict, GateFailed, ModelError, NotFou
 from cloudml.events import Event, Happened
 from cloudml.goals import stack_name
 from cloudml.handles import register
-from cloudml.specs import Endpoint, Model, Monitor, TrainingJob
+from cloudml.specs import Baseline, Endpoint, Model, Monitor, TrainingJob
 from cloudml.spi import Artifacts, Call, Caller, Later, Provider
 from cloudml.testing.clouds import CLOUDS
 from cloudml.testing.conformance.kills import POINTS
@@ -294,10 +294,17 @@ def test_a_family_that_the_file_names_is_not_pruned(shop: Shop) -> None:
         planning.apply(shop.client(), names_it, prune=True, wait=False)
 
 
-def test_a_schedule_goes_with_its_monitor(shop: Shop) -> None:
+def test_a_schedule_goes_with_its_monitor(shop: Shop, tmp_path: Path) -> None:
     if shop.cloud != "named":  # the only one that has schedules
         return
-    planning.apply(shop.client(), shop.wanted())
+    wanted, data = shop.wanted(), tmp_path / "data.csv"
+    planning.apply(shop.client(), wanted)
+    with pytest.raises(ConfigError, match="without a baseline"):
+        shop.client().endpoints.get("fraud-api").monitor(schedule="0 * * * *")
+    data.write_text("x,y\n1,0\n2,1\n")
+    baseline = Baseline(data=str(data), target="y")
+    models = {name: each.model_copy(update={"baseline": baseline}) for name, each in wanted.models.items()}
+    planning.apply(shop.client(), replace(wanted, models=models))
     endpoint = shop.client().endpoints.get("fraud-api")
     provider = shop.client().session.provider
 

@@ -170,6 +170,35 @@ def test_sagemakers_contract_needs_no_option(baseline: Path, tmp_path: Path, mon
     ]
 
 
+def test_a_schedule_of_sagemakers_keeps_its_run_besides_without_a_shadow_and_what_came_before(
+    baseline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("blue/2026/11/20/10", "green/2026/11/20/10"):
+        sagemaker(tmp_path / f"in/{place}/x.jsonl", rows(30, seed=4))
+    env = {
+        "dataset_source": str(tmp_path / "in"),
+        "output_path": str(tmp_path / "out"),
+        "baseline_statistics": str(baseline.parent),
+        "publish_cloudwatch_metrics": "Enabled",
+        "CLOUDML_ENDPOINT": "fraud-api",
+        "CLOUDML_MODEL": "fraud:1a2b3c4d",
+        "CLOUDML_WITHOUT": "green,red",
+    }
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert monitor([], tmp_path) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    (run,) = names - {"report.json", "report.html", "statistics.json", "constraint_violations.json"}
+    found = json.loads((tmp_path / "out" / run).read_text())
+    assert (found["model"], found["report"]["samples"]) == ("fraud:1a2b3c4d", 30)
+    monkeypatch.setenv("output_path", str(tmp_path / "later"))
+    monkeypatch.setenv("start_time", "2026-11-20T10:00:00Z")
+    monkeypatch.setenv("CLOUDML_SINCE", "2026-11-20T10:16:00Z")
+    assert monitor([], tmp_path) == 0
+    (run,) = [path for path in (tmp_path / "later").iterdir() if path.name.startswith("20")]
+    assert json.loads(run.read_text())["report"]["samples"] == 0
+
+
 def test_only_the_window_counts_and_a_broken_line_does_not(
     baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,7 +37,5 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS_TIMEOUT: No("SageMaker ends every request after 60 s; use 60, or provider 'vertex' or 'azureml'"),
     C.ENDPOINTS_PIN: Yes(),
     C.MONITORS: Yes(),
-    C.MONITORS_SCHEDULE: No(
-        "monitoring schedules are not rendered yet; run 'cloudml monitors run' from any cron", planned=True
-    ),
+    C.MONITORS_SCHEDULE: Yes("conformance: full hours; every cron line else is refused with a way out"),
 }

@@ -21,6 +21,7 @@ from cloudml_sagemaker.endpoints import SageMakerEndpoints
 from cloudml_sagemaker.errors import REGION
 from cloudml_sagemaker.jobs import TrainingJobs
 from cloudml_sagemaker.models import ModelPackages
+from cloudml_sagemaker.monitors import MonitoringSchedules
 from cloudml_sagemaker.tags import Tags
 from cloudml_sagemaker.telemetry import CloudWatch
 
@@ -36,14 +37,14 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class SageMakerProvider:
-    """What ``connect`` returns; monitors live in the artifact store."""
+    """What ``connect`` returns."""
 
     jobs: TrainingJobs
     models: ModelPackages
     endpoints: SageMakerEndpoints
     artifacts: S3Artifacts
     telemetry: CloudWatch
-    monitors: None = None
+    monitors: MonitoringSchedules
 
 
 def provider(config: Any, caller: Caller) -> SageMakerProvider:
@@ -56,6 +57,7 @@ def provider(config: Any, caller: Caller) -> SageMakerProvider:
         endpoints=SageMakerEndpoints(account, tags, caller),
         artifacts=artifacts,
         telemetry=CloudWatch(account, artifacts, caller),
+        monitors=MonitoringSchedules(account, tags, caller),
     )
 
 

@@ -80,6 +80,7 @@ CODES: Mapping[str, Row] = {
 TEXTS: tuple[tuple[str, Row], ...] = (
     ("could not assume role", (Denied, TRUST)),
     ("cannot assume", (Denied, TRUST)),
+    ("data capture enabled", (Invalid, "a schedule reads captured requests: give the endpoint 'capture: 1.0'")),
     ("already exist", (AlreadyExists, None)),
     ("could not find", (NotFound, None)),
     ("not found", (NotFound, None)),

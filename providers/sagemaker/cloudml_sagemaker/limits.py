@@ -15,7 +15,7 @@ NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 TAG = re.compile(r"[\w\s.:/=+\-@]*")  # the pattern's \p{L}, \p{N} and \p{Z}
 MOST_TAGS, MOST_ENV, MOST_CHANNELS, MOST_METRICS, MOST_PARAMETERS = 50, 100, 20, 40, 100
 LONGEST_KEY, LONGEST_VALUE = 128, 256
-LONGEST_ENV = {"job": 512, "endpoint": 1024}
+LONGEST_ENV = {"job": 512, "endpoint": 1024, "monitor": 256}
 LONGEST_PARAMETER = 256  # the guide's; the model says 2500
 LONGEST_ARGUMENT = 256
 LONGEST_RUN = 28 * 86400  # the guide's
@@ -48,7 +48,7 @@ def check_env(env: Mapping[str, Any], kind: str, where: str) -> None:
         raise ConfigError(f"{where}: {len(env)} variables, our own included; SageMaker takes {MOST_ENV}")
     for name, value in env.items():
         if isinstance(value, str) and len(value) > LONGEST_ENV[kind]:
-            hint = "put it in a file of the source, or in an input"
+            hint = "put it in a file of the source, or in an input" if kind != "monitor" else "name fewer statistics"
             raise ConfigError(f"{where}: env.{name} has {len(value)} characters of {LONGEST_ENV[kind]}", hint=hint)
 
 

@@ -53,6 +53,7 @@ GRANTS = (
             "ListModels",
             "ListEndpointConfigs",
             "ListEndpoints",
+            "ListMonitoringSchedules",
             "ListTags",
         ),
         ("*",),
@@ -111,6 +112,16 @@ GRANTS = (
         "logs",
         READ_LOGS,
         (LOGS + "Endpoints/{name}", LOGS + "Endpoints/{name}:*"),
+        "endpoint",
+    ),
+    Grant(
+        "Schedules",
+        "sagemaker",
+        (
+            *("CreateMonitoringSchedule", "DescribeMonitoringSchedule", "UpdateMonitoringSchedule"),
+            *("StartMonitoringSchedule", "DeleteMonitoringSchedule", "AddTags"),
+        ),
+        (SM + "monitoring-schedule/{name}",),
         "endpoint",
     ),
     # What the developer guide asks for besides, of whoever has endpoints scaled.

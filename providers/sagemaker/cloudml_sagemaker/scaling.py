@@ -14,6 +14,7 @@ from cloudml.errors import ConfigError
 from cloudml.spi import Call, Caller, Effect
 from cloudml.states import Part, Phase, State
 from cloudml_sagemaker.account import Clients
+from cloudml_sagemaker.documents import covers
 from cloudml_sagemaker.instances import INSTANCES
 
 KIND = "scaling"  # of a part
@@ -123,15 +124,7 @@ def settled(
             document = {**key, **limits}
             yield Call("RegisterScalableTarget", key["ResourceId"], document, "its limits differ", effect)
         wanted = policy(endpoint, variant, scale, types[variant], f"{where}, deployment {variant}")
-        if not _covers(facts.get("policy") or {}, wanted):
+        if not covers(facts.get("policy"), wanted):
             document = {"PolicyName": POLICY, **key, "PolicyType": "TargetTrackingScaling"}
             document["TargetTrackingScalingPolicyConfiguration"] = wanted
             yield Call("PutScalingPolicy", key["ResourceId"], document, "what it is scaled by differs", effect)
-
-
-def _covers(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether all that we rendered is there; what AWS adds is none of ours."""
-    return all(
-        _covers(found.get(name) or {}, value) if isinstance(value, Mapping) else found.get(name) == value
-        for name, value in wanted.items()
-    )

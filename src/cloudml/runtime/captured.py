@@ -30,17 +30,22 @@ ANSWERS, ANSWERED = "response", "azureml.inference.response"  # a collection's f
 
 @dataclass
 class Records:
-    """The requests of a file or a folder within a span of seconds since 1970; ``unreadable`` counts lost lines."""
+    """The requests of a file or a folder within a span of seconds since 1970; ``unreadable`` counts lost lines.
+
+    What lies in folders of a name in ``without`` is left out.
+    """
 
     place: Path
     start: float | None = None
     end: float | None = None
+    without: tuple[str, ...] = ()
     unreadable: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[Captured]:
         if not self.place.exists():
             raise ConfigError(f"there is no {self.place} to read captured requests from")
         found = [self.place] if self.place.is_file() else sorted(self.place.rglob("*.jsonl"))
+        found = [path for path in found if not {*path.relative_to(self.place).parts[:-1]} & {*self.without}]
         answers = _answers([path for path in found if ANSWERS in path.parts])
         for path in found:
             with open(path, "rb") as file:

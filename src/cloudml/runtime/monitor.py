@@ -4,7 +4,9 @@
 
 Without options it keeps to SageMaker's contract for monitoring containers: ``dataset_source``, ``output_path``,
 ``baseline_statistics`` (here a sidecar or a baseline of cloudml), ``start_time``, ``end_time`` and
-``publish_cloudwatch_metrics``; limits come as ``CLOUDML_LIMITS={"psi": 0.2}``. On Azure it is a schedule's command.
+``publish_cloudwatch_metrics``; limits come as ``CLOUDML_LIMITS={"psi": 0.2}``, ``CLOUDML_ENDPOINT`` and
+``CLOUDML_MODEL`` say what the run was of, ``CLOUDML_SINCE`` since when, ``CLOUDML_WITHOUT`` without which deployments'
+folders. On Azure it is a schedule's command.
 
 It writes ``report.json``, ``report.html``, ``statistics.json`` and ``constraint_violations.json``; with ``--endpoint``
 and ``--model`` the one document by which ``cloudml monitors history`` knows the run, named by its time.
@@ -51,12 +53,13 @@ class Asked:
     redacted: tuple[str, ...] = ()
     endpoint: str | None = None
     model: str | None = None
+    without: tuple[str, ...] = ()
 
 
 def monitor(options: Sequence[str], root: Path = Path("/")) -> int:
     """Compare and write. Returns 0, or 7 for drift where ``--fail-on drift`` was given. Raises ConfigError."""
     asked = _from_options(options) if options else from_environment(os.environ)
-    records = Records(asked.captured, asked.start, asked.end)
+    records = Records(asked.captured, asked.start, asked.end, asked.without)
     found = compare(_baseline(asked.baseline), records, asked.limits, asked.min_samples, redacted=asked.redacted)
     _write(asked.output, _documents(asked, found))
     if records.unreadable:
@@ -82,9 +85,12 @@ def from_environment(env: Mapping[str, str]) -> Asked:
         output=Path(named["output_path"]),
         limits=limits,
         min_samples=samples,
-        start=_moment(env.get("start_time")),
+        start=_later(_moment(env.get("start_time")), _moment(env.get("CLOUDML_SINCE"))),
         end=_moment(env.get("end_time")),
         publish=env.get("publish_cloudwatch_metrics") == "Enabled",
+        endpoint=env.get("CLOUDML_ENDPOINT"),
+        model=env.get("CLOUDML_MODEL"),
+        without=tuple(filter(None, env.get("CLOUDML_WITHOUT", "").split(","))),
     )
 
 
@@ -163,11 +169,14 @@ def _later(one: float | None, other: float | None) -> float | None:
 
 
 def _documents(asked: Asked, found: Comparison) -> dict[str, str]:
-    """Texts by the names of their files."""
+    """Texts by the names of their files; where SageMaker shows its own, they are there besides the run."""
+    run = {}
     if asked.endpoint and asked.model:
         name, document = kept.of(asked.endpoint, asked.model, found)
-        return {f"{name}.json": json.dumps(document)}
-    return {
+        run = {f"{name}.json": json.dumps(document)}
+        if not asked.publish:
+            return run
+    return run | {
         "report.json": json.dumps(found.report.to_json(), indent=2),
         "report.html": found.html(),
         "statistics.json": json.dumps(constraint_files.statistics(found.baseline, found.profile), indent=2),

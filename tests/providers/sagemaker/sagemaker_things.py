@@ -13,7 +13,7 @@ from cloudml.calls import NativeCaller
 from cloudml.events import Events
 from cloudml.labels import present
 from cloudml.runtime.manifest import write_manifest
-from cloudml.spi import Call, Reference
+from cloudml.spi import Call, Reference, Subject
 from cloudml.states import Key
 from cloudml.waiting import Clock
 from cloudml_sagemaker.plugin import Config, plugin
@@ -79,6 +79,13 @@ def endpoint_calls(name: str = "fraud-api", have: Any = None, **fields: Any) -> 
     want = specs.Endpoint.model_validate(fields)
     named = {each.model: reference(each.model) for each in want.deployments.values()}
     return provider().endpoints.render(present(Key("endpoint", name, STACK), want, have, named), have)
+
+
+def monitor_calls(name: str = "fraud-api", have: Any = None, **fields: Any) -> Sequence[Call]:
+    shadows = fields.pop("shadows", ())
+    want = specs.Monitor.model_validate({"endpoint": "fraud-api", **fields})
+    subject = Subject(reference("fraud:1a2b3c4d"), 1795834254.7, (), shadows)
+    return provider().monitors.render(present(Key("monitor", name, STACK), want, have, subject=subject), have)
 
 
 def reference(text: str) -> Reference:

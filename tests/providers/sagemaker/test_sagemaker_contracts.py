@@ -21,7 +21,7 @@ from cloudml.testing.conformance import (
 )
 from cloudml.testing.conformance.faults import disturbed
 from cloudml.testing.conformance.kills import walked
-from cloudml.testing.conformance.scenarios import ENDPOINT, MIRRORS, SCALES, SCENARIOS, Scenario, serving
+from cloudml.testing.conformance.scenarios import ENDPOINT, MIRRORS, SCALES, SCENARIOS, SCHEDULES, Scenario, serving
 from cloudml.waiting import Clock
 from cloudml_sagemaker.plugin import Config, plugin
 
@@ -34,6 +34,7 @@ WALKED: Mapping[str, Scenario] = {
     "endpoint-deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), serving),
     "mirror-added": MIRRORS["mirror-added"],
     "scaling-added": SCALES["scaling-added"],
+    **SCHEDULES,
 }
 
 
@@ -74,6 +75,6 @@ def test_a_kill_at_any_point_changes_nothing(rig: Rig, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["before ", "taken "])
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [*QUICK, *SCHEDULES])
 def test_a_lost_connection_at_any_call(rig: Rig, name: str, kind: str) -> None:
-    assert disturbed(rig, SCENARIOS[name], kind) >= 1
+    assert disturbed(rig, {**SCENARIOS, **SCHEDULES}[name], kind) >= 1

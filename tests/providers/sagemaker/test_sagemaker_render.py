@@ -20,6 +20,7 @@ from sagemaker_things import (
     job,
     job_calls,
     model_calls,
+    monitor_calls,
     provider,
 )
 
@@ -631,6 +632,104 @@ class TestEndpoints:
         checked(
             endpoint_calls(longest, deployments={"b" * 20: {"model": "fraud:1a2b3c4d"}}, traffic={"b" * 20: 100})[:3]
         )
+
+
+class TestMonitors:
+    def test_the_whole_schedule(self) -> None:
+        want = {"schedule": "0 * * * *", "drift": {"psi": 0.2, "ks": 0.1}, "window": "90m"}
+        (call,) = checked(monitor_calls(**want, shadows=("green",)))
+        document = dict(call.document)
+        hashed = specs.spec_hash(specs.Monitor.model_validate({**want, "endpoint": "fraud-api"}))
+        assert tags(document.pop("Tags")) == {
+            "cloudml-stack": STACK,
+            "cloudml-kind": "monitor",
+            "cloudml-name": "fraud-api",
+            "cloudml-id": "fraud-api",
+            "cloudml-hash": hashed,
+        }
+        assert document == {
+            "MonitoringScheduleName": "fraud-api",
+            "MonitoringScheduleConfig": {
+                "ScheduleConfig": {
+                    "ScheduleExpression": "cron(0 * ? * * *)",
+                    "DataAnalysisStartTime": "-PT1H30M",
+                    "DataAnalysisEndTime": "-PT0H",
+                },
+                "MonitoringJobDefinition": {
+                    "BaselineConfig": {"StatisticsResource": {"S3Uri": f"{ROOT}/models/fraud/1a2b3c4d.json"}},
+                    "MonitoringInputs": [
+                        {
+                            "EndpointInput": {
+                                "EndpointName": "fraud-api",
+                                "LocalPath": "/opt/ml/processing/input/endpoint",
+                                "S3InputMode": "File",
+                                "S3DataDistributionType": "FullyReplicated",
+                            }
+                        }
+                    ],
+                    "MonitoringOutputConfig": {
+                        "MonitoringOutputs": [
+                            {
+                                "S3Output": {
+                                    "S3Uri": f"{ROOT}/monitors/fraud-api/runs",
+                                    "LocalPath": "/opt/ml/processing/output",
+                                    "S3UploadMode": "EndOfJob",
+                                }
+                            }
+                        ]
+                    },
+                    "MonitoringResources": {
+                        "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 20}
+                    },
+                    "MonitoringAppSpecification": {"ImageUri": IMAGE, "ContainerArguments": ["monitor"]},
+                    "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
+                    "Environment": {
+                        "CLOUDML_PLATFORM": "sagemaker",
+                        "CLOUDML_ENDPOINT": "fraud-api",
+                        "CLOUDML_MODEL": "fraud:1a2b3c4d",
+                        "CLOUDML_LIMITS": '{"ks":0.1,"psi":0.2}',
+                        "CLOUDML_MIN_SAMPLES": "200",
+                        "CLOUDML_SINCE": "2026-11-28T02:50:54Z",
+                        "CLOUDML_WITHOUT": "green",
+                    },
+                    "RoleArn": ROLE,
+                },
+            },
+        }
+
+    @pytest.mark.parametrize(
+        ("line", "expression"),
+        [
+            ("0 * * * *", "cron(0 * ? * * *)"),
+            ("00 */1 * * *", "cron(0 * ? * * *)"),
+            ("0 0-23 * * *", "cron(0 * ? * * *)"),
+            ("0 */6 * * *", "cron(0 0/6 ? * * *)"),
+            ("0 1/12 * * *", "cron(0 1/12 ? * * *)"),
+            ("0 5,17 * * *", "cron(0 5/12 ? * * *)"),
+            ("0 1-23/2 * * *", "cron(0 1/2 ? * * *)"),
+            ("0 03 * * *", "cron(0 3 ? * * *)"),
+        ],
+    )
+    def test_a_cron_line_of_full_hours(self, line: str, expression: str) -> None:
+        (call,) = checked(monitor_calls(schedule=line))
+        assert call.document["MonitoringScheduleConfig"]["ScheduleConfig"] == {"ScheduleExpression": expression}
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            *("30 * * * *", "*/5 * * * *", "0 3 1 * *", "0 3 * 1 *", "0 3 * * 1", "0 */5 * * *", "0 8-18 * * *"),
+            *("0 3,4 * * *", "0 24 * * *", "0 */0 * * *", "0 5-3 * * *", "0 9-17/4 * * *"),
+        ],
+    )
+    def test_a_cron_line_that_sagemaker_has_no_words_for(self, line: str) -> None:
+        with pytest.raises(ConfigError, match=r"monitor fraud-api: .* every hour, .* not by") as refused:
+            monitor_calls(schedule=line)
+        assert "cloudml monitors run" in str(refused.value.hint)
+
+    def test_more_thresholds_than_a_variable_holds(self) -> None:
+        drift = dict.fromkeys(specs.STATISTICS, 0.123456)
+        with pytest.raises(ConfigError, match=r"CLOUDML_LIMITS has \d+ characters of 256"):
+            monitor_calls(schedule="0 * * * *", drift=drift)
 
 
 def test_settings_are_checked_when_they_are_read() -> None:

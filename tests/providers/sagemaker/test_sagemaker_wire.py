@@ -76,10 +76,15 @@ def life(client: Client, folder: Path) -> None:
     job = client.train("fraud", command=["python", "-c", TRAIN], wait=True)
     list(job.logs())
     job.register("fraud", alias="champion", approval="approved")
-    client.models.register("fraud", str(python_model(folder, "1")))
+    data = folder.with_suffix(".csv")
+    data.write_text("a,b,y\n1,2,0\n2,3,1\n")
+    baseline = {"data": str(data), "target": "y"}
+    client.models.register("fraud", str(python_model(folder, "1")), baseline=baseline)
     endpoint = client.deploy("fraud-api", "fraud", capture=1.0, scale={"min": 1, "max": 2, "metric": "requests"})
     endpoint.predict([[1, 2]])
     list(endpoint.logs())
+    for threshold in (0.2, 0.3):
+        endpoint.monitor(drift={"psi": threshold}, schedule="0 * * * *")
     endpoint.deploy("fraud:2", name="green", traffic={"blue": 90, "green": 10})
     destroy(client, everything=True)
 

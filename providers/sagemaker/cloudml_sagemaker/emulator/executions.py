@@ -6,7 +6,7 @@ The container's contract is that of AWS's "bring your own container" for Model M
 from __future__ import annotations
 
 import json
-import re
+import math
 import shutil
 import time
 import uuid
@@ -30,8 +30,6 @@ from cloudml_sagemaker.emulator.telemetry import PROCESSING, LogStream
 
 LIMIT = 3600  # seconds, unless the definition says
 NAMESPACE = "aws/sagemaker/Endpoints/data-metrics"
-OFFSET = re.compile(r"(-)?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?")
-WRITTEN = re.compile(r"(\d{4}/\d\d/\d\d/\d\d)/(\d\d-\d\d)-(\d{3})-[^/]*$")
 BASELINE = "/opt/ml/processing/baseline"
 FORMAT = {"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput", "endpointOutput"]}}
 
@@ -80,13 +78,15 @@ class _Execution:
         self._start, self._end = self._window()
 
     def _window(self) -> tuple[float, float]:
-        """The time from which the data is: since the last run, or as a single run's offsets say."""
-        config = self._schedule.config.get("ScheduleConfig", {})
-        if self._schedule.hours is None:
-            at = time.time()
-            return at + _offset(config["DataAnalysisStartTime"]), at + _offset(config["DataAnalysisEndTime"])
-        start, self._schedule.since = self._schedule.since, time.time()
-        return start, self._schedule.since
+        """The time from which the data is: as the schedule's offsets say, or since the last run; whole seconds."""
+        config, at = self._schedule.config.get("ScheduleConfig", {}), float(math.floor(time.time()))
+        if "DataAnalysisStartTime" in config:
+            end = 1.0 if self._schedule.hours is None else 0.0  # a single run, at once: what came in this second too
+            return at + monitors.seconds(config["DataAnalysisStartTime"]), at + monitors.seconds(
+                config["DataAnalysisEndTime"]
+            ) + end
+        start, self._schedule.since = self._schedule.since, at
+        return float(math.floor(start)), at
 
     def run(self) -> None:
         try:
@@ -131,11 +131,15 @@ class _Execution:
         name = self._schedule.input["EndpointName"]
         endpoint = endpoints.find(self._scope, name)
         prefix = f"{endpoint.config['DataCaptureConfig']['DestinationS3Uri'].rstrip('/')}/{name}/"
-        keys = [str(each["Key"]) for each in self._bucket.list(prefix)]
-        found = [key for key in keys if self._start < _captured(key) <= self._end]
-        if not found:
+        root, empty = split(prefix)[1], True
+        for key in [str(each["Key"]) for each in self._bucket.list(prefix)]:
+            lines = [line for line in self._bucket.read(f"s3://{split(prefix)[0]}/{key}").splitlines() if line]
+            if within := [line for line in lines if self._start <= _inferred(line) < self._end]:
+                empty, path = False, folder / key.removeprefix(root)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"".join(line + b"\n" for line in within))
+        if empty:
             raise Fails("Job inputs had no data")
-        self._bucket.fetch(prefix, folder, found)
 
     def _baseline(self, mounts: dict[str, Path]) -> dict[str, str]:
         """The baseline's files; their paths as variables."""
@@ -233,22 +237,9 @@ class _Execution:
                 client.put_metric_data(Namespace=NAMESPACE, MetricData=named[index : index + 500])
 
 
-def _offset(text: str) -> float:
-    """An ISO 8601 duration as seconds."""
-    match = OFFSET.fullmatch(text)
-    if not match:
-        raise Fails(f"ClientError: {text!r} is no duration of days, hours and minutes")
-    days, hours, minutes = (int(each or 0) for each in match.groups()[1:])
-    return (-1 if match[1] else 1) * float((days * 24 + hours) * 3600 + minutes * 60)
-
-
-def _captured(key: str) -> float:
-    """When a file of captured records was written, by its name; S3 itself tells whole seconds only."""
-    match = WRITTEN.search(key)
-    if not match:
-        return 0.0
-    whole = datetime.strptime(f"{match[1]} {match[2]}", "%Y/%m/%d/%H %M-%S").replace(tzinfo=UTC)
-    return whole.timestamp() + int(match[3]) / 1000
+def _inferred(line: bytes) -> float:
+    """When a captured record was asked for, in whole seconds."""
+    return datetime.fromisoformat(json.loads(line)["eventMetadata"]["inferenceTime"]).timestamp()
 
 
 def _time(stamp: float) -> str:

@@ -14,6 +14,7 @@ from cloudml_sagemaker.emulator.problems import Refused, invalid, outside
 
 KIND = "monitoring-schedule"
 CRON = re.compile(r"cron\(0 (?P<hour>\*|\d{1,2})(?:/(?P<step>\d{1,2}))? \? \* \* \*\)")
+OFFSET = re.compile(r"(-)?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?")
 SUMMARY = ("MonitoringScheduleName", "MonitoringScheduleArn", "CreationTime", "LastModifiedTime")
 SUMMARY_TOO = ("MonitoringScheduleStatus", "EndpointName", "MonitoringType")
 EXECUTION = ("Pending", "InProgress")
@@ -79,8 +80,20 @@ def _check(scope: Scope, config: Document) -> None:
     if expression != "NOW" and not CRON.fullmatch(expression):
         message = "The schedule expression must be NOW, or cron(0 * ? * * *), cron(0 H ? * * *) or cron(0 H/N ? * * *)"
         raise invalid(f"{message}: {expression!r} is none of them.")
+    start = schedule.get("DataAnalysisStartTime", "-PT0H")
+    if seconds(schedule.get("DataAnalysisEndTime", "-PT0H")) - seconds(start) > 24 * 3600:
+        raise invalid("The start of the data to analyze must not precede its end by more than 24 hours.")
     if expression == "NOW" and not ("DataAnalysisStartTime" in schedule and "DataAnalysisEndTime" in schedule):
         raise invalid("DataAnalysisStartTime and DataAnalysisEndTime are needed for the schedule expression NOW.")
+
+
+def seconds(text: str) -> float:
+    """An ISO 8601 duration of days, hours and minutes."""
+    match = OFFSET.fullmatch(text)
+    if not match:
+        raise invalid(f"{text!r} is no duration of days, hours and minutes")
+    days, hours, minutes = (int(each or 0) for each in match.groups()[1:])
+    return (-1 if match[1] else 1) * float((days * 24 + hours) * 3600 + minutes * 60)
 
 
 def find(scope: Scope, name: str) -> Schedule:

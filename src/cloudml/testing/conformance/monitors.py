@@ -9,7 +9,7 @@ from cloudml.errors import Unsupported
 from cloudml.specs import Monitor, spec_hash
 from cloudml.states import Phase
 from cloudml.testing.conformance.rig import Rig, matches
-from cloudml.testing.conformance.scenarios import ENDPOINT, MONITOR, schedules, watch
+from cloudml.testing.conformance.scenarios import ENDPOINT, MONITOR, capturing, schedules, watch
 
 
 class MonitorsContract:
@@ -21,6 +21,7 @@ class MonitorsContract:
                 require(rig.plugin, MONITOR, watch(0.2))
             require(rig.plugin, MONITOR, Monitor(endpoint=ENDPOINT))
             return
+        capturing(process)
         before = rig.snapshot()
         assert process.state("monitor", MONITOR) is None
         numbers = []

@@ -74,6 +74,18 @@ def registered(process: Process) -> None:
         process.register(content)
 
 
+def capturing(process: Process) -> None:
+    """An endpoint that can be watched."""
+    registered(process)
+    want = Endpoint(model=process.rig.models[0].reference, capture=1.0)
+    process.apply("endpoint", ENDPOINT, want)
+
+
+def watched(process: Process) -> None:
+    capturing(process)
+    process.apply("monitor", MONITOR, watch(0.2))
+
+
 def put_away(process: Process) -> None:
     registered(process)
     process.turn(process.rig.models[1], Phase.ARCHIVED)
@@ -161,15 +173,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "destroyed": Scenario(destroyed, whole),
 }
 SCHEDULES: Mapping[str, Scenario] = {
-    "schedule-created": Scenario(lambda process: process.apply("monitor", MONITOR, watch(0.2))),
-    "schedule-changed": Scenario(
-        lambda process: process.apply("monitor", MONITOR, watch(0.5)),
-        lambda process: process.apply("monitor", MONITOR, watch(0.2)),
-    ),
-    "schedule-deleted": Scenario(
-        lambda process: process.delete("monitor", MONITOR),
-        lambda process: process.apply("monitor", MONITOR, watch(0.2)),
-    ),
+    "schedule-created": Scenario(lambda process: process.apply("monitor", MONITOR, watch(0.2)), capturing),
+    "schedule-changed": Scenario(lambda process: process.apply("monitor", MONITOR, watch(0.5)), watched),
+    "schedule-deleted": Scenario(lambda process: process.delete("monitor", MONITOR), watched),
 }
 
 
