@@ -192,8 +192,9 @@ def vertex(session: nox.Session) -> None:
 
 @nox.session
 def azureml(session: nox.Session) -> None:
-    """Azure ML: its emulator, and Microsoft's own SDK on it. Needs Node; npm puts Azurite into .nox/azurite."""
+    """Azure ML: its emulator, Microsoft's own SDK and command line on it. Node; npm puts Azurite into .nox/azurite."""
     prepare(session, project=True)
+    beside(session, "azurecli")
     docker(session)
     session.env["CLOUDML_AZURITE"] = azurite(session)
     pytest(session, "-n", "2", "tests/providers/azureml")
@@ -218,7 +219,7 @@ def localstack(session: nox.Session) -> None:
 
 def beside(session: nox.Session, name: str) -> None:
     """An environment for what needs versions of its own; CLOUDML_<NAME> tells the tests its Python."""
-    place = NOX / f"sagemaker-{name}"
+    place = NOX / f"{session.name}-{name}"
     python = place / "bin" / "python"
     if read(place / "stamp") != digest(pins(name)):
         shutil.rmtree(place, ignore_errors=True)

@@ -150,6 +150,7 @@ def test_every_route_has_its_evidence(emulated: Emulated) -> None:
     assert served <= set(known)
     beyond = {
         "LIST workspaces",
+        *("LIST tenants", "LIST subscriptions", "GET subscriptions", "LIST resourceGroups", "GET resourceGroups"),
         "POST oauth2/v2.0/token",
         "GET discovery",
         "GET mfeOperationsStatus",
@@ -168,3 +169,20 @@ def test_what_is_gone_can_be_deleted_again(account: Account, kind: str) -> None:
     answer = account.send("DELETE", f"{kind}/nothing", ENDPOINTS)
     assert answer is not None
     assert answer.status == 204
+
+
+def test_a_tenant_has_subscriptions_and_each_of_them_a_group(account: Account) -> None:
+    told = account.emulated.azure.account()["AZURE_SUBSCRIPTION_ID"]
+    account.ask("GET", account.id, "2024-10-01-preview")  # whoever uses one has it
+    listed = account.ask("GET", "/subscriptions", "2022-12-01")
+    assert {told, account.subscription} <= {each["subscriptionId"] for each in listed["value"]}
+    assert listed["count"]["value"] == len(listed["value"])
+    (tenant,) = account.ask("GET", "/tenants", "2022-12-01")["value"]
+    one = account.ask("GET", f"/subscriptions/{told}", "2022-12-01")
+    assert (one["state"], one["tenantId"]) == ("Enabled", tenant["tenantId"])
+    group = account.ask("GET", f"/subscriptions/{account.subscription}/resourceGroups/cloudml", "2021-04-01")
+    assert account.ask("GET", f"/subscriptions/{account.subscription}/resourcegroups", "2021-04-01")["value"] == [group]
+    assert group["location"] == account.region
+    assert account.refused("GET", f"/subscriptions/{told}/resourceGroups/other", "2021-04-01")[0] == 404
+    assert account.refused("GET", "/subscriptions/none", "2021-04-01")[0] == 400
+    assert account.refused("PUT", f"/subscriptions/{told}/resourceGroups/cloudml", "2021-04-01", {})[0] == 405

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from azure_account import Account, Emulated
 
 from cloudml.emulation.faults import Fault, Trouble
+from cloudml_azureml.emulator.store import ACCOUNT
 
 Script = Callable[..., str]
+AZURE_CLI = Path(__file__).parents[3] / ".nox" / "azureml-azurecli" / "bin" / "python"
+# What the command line asks for besides, and does without: telemetry, and whether there is a newer one.
+BESIDES = ("dc.services.visualstudio.com", "azcliprod.blob.core.windows.net")
 
 
 @pytest.mark.parametrize("workspace", ["cloudml", "cloudml-keys", "cloudml-sas"])
@@ -41,3 +47,14 @@ def test_refusals_are_the_sdk_s_own_exceptions(script: Script, emulated: Emulate
 
 def test_assets_have_versions_and_schedules_run_jobs(script: Script) -> None:
     assert "scheduled " in script("assets_and_schedules.py").splitlines()[-1]
+
+
+def test_the_azure_command_line(script: Script, account: Account) -> None:
+    python = Path(os.environ.get("CLOUDML_AZURECLI", AZURE_CLI))
+    if not python.exists():
+        pytest.skip("nox -s azureml makes the environment of azurecli")
+    account.ask("GET", account.id, "2024-10-01-preview")  # what nobody was given or has used, `az login` does not list
+    nonce = uuid.uuid4().hex
+    said = script("with_cli.sh", nonce, ACCOUNT, programs=python.parent, besides=BESIDES).splitlines()
+    assert f"training on {nonce}" in said
+    assert f'{nonce}"!"' in said

@@ -14,6 +14,7 @@ from cloudml_azureml.emulator.operations import Operation, Operations, headers
 from cloudml_azureml.emulator.ordered import meet
 from cloudml_azureml.emulator.signin import ARM, ML, Directory
 from cloudml_azureml.emulator.store import GROUP, PROVIDER, WORKSPACES, Resource, Store, Workspace, describe
+from cloudml_azureml.emulator.subscriptions import Subscriptions
 
 WORKSPACE = re.compile(
     rf"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/{PROVIDER}/workspaces/([^/]+)(?:/(.*))?", re.IGNORECASE
@@ -118,7 +119,7 @@ class Front:
         self, directory: Directory, store: Store, operations: Operations, faults: Faults, routes: Sequence[Served]
     ) -> None:
         self._directory, self._store, self._operations, self._faults = directory, store, operations, faults
-        self._routes = routes
+        self._routes, self._subscriptions = routes, Subscriptions(store)
 
     def respond(self, request: Request) -> Answer | None:
         """None when the answer is to be lost."""
@@ -127,6 +128,8 @@ class Front:
         if not version:
             said = "The api-version query parameter (?api-version=) is required for all requests."
             raise Refused(400, "MissingApiVersionParameter", said)
+        if above := self._subscriptions.respond(request):
+            return above
         if version not in VERSIONS:
             raise _version(version, sorted(VERSIONS))
         self._operations.settle()

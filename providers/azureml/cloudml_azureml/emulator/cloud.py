@@ -108,6 +108,7 @@ class AzureML:
     def account(self) -> Mapping[str, str]:
         """Another subscription: a world of its own, in a region of its own."""
         subscription = str(uuid.uuid4())
+        self.store.told.append(subscription)
         return {"AZURE_SUBSCRIPTION_ID": subscription, "CLOUDML_AZUREML_SUBSCRIPTION": subscription}
 
     def inspect(self) -> Mapping[str, Any]:

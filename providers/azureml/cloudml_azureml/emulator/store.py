@@ -168,6 +168,7 @@ class Store:
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
         self.regions: dict[str, str] = {}  # by subscription
+        self.told: list[str] = []  # subscriptions that somebody was given
         self._workspaces: dict[tuple[str, str], Workspace] = {}
         self._lock = threading.Lock()
 
@@ -188,6 +189,11 @@ class Store:
             if key not in self._workspaces:
                 self._workspaces[key] = Workspace(key[0], GROUP, key[1], self.tenant, self._region(key[0]))
             return self._workspaces[key]
+
+    def subscriptions(self) -> list[str]:
+        """Those that somebody was given or has used."""
+        with self._lock:
+            return [*dict.fromkeys((*self.told, *self.regions))]
 
     def _region(self, subscription: str) -> str:
         """The region that comes next; once all have been given out, with a number behind them."""
