@@ -373,7 +373,9 @@ class Plugin:
     ``emulator`` is where its cloud is emulated (``package.module:name`` of an Emulator), loaded on use. ``carried``
     says that jobs run where cloudml is not installed: the core then stores the runtime, at ``bundle.key(stack)``, and
     as for everybody the job's spec, at ``spec_key(stack, want)``, before a job is made. ``permissions`` gives the least
-    that a scope needs, as the provider's own document, without asking anybody.
+    that a scope needs, as the provider's own document, without asking anybody. ``files`` says calls in the form that
+    the provider's own command line takes from files: their texts by their names. What only the
+    provider can choose stands in them as ``<…>``, a secret as its reference.
     """
 
     name: str
@@ -386,6 +388,7 @@ class Plugin:
     emulator: str | None = None
     carried: bool = False
     permissions: Callable[[Any, Scope], Mapping[str, Any]] | None = None
+    files: Callable[[Sequence[Call]], Mapping[str, str]] | None = None
 
 
 def patched(document: Mapping[str, Any], spec: specs.Native, provider: str) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloudml.spi import Caller, Plugin, Provider
+from cloudml.spi import Call, Caller, Plugin, Provider
 from cloudml_azureml.capabilities import CAPABILITIES
 from cloudml_azureml.errors import classify
 from cloudml_azureml.options import NAME, OPTIONS
@@ -40,6 +41,13 @@ def connect(config: Any, caller: Caller) -> Provider:
     return opened.provider(config, caller)
 
 
+def files(calls: Sequence[Call]) -> Mapping[str, str]:
+    """The YAML form of Azure ML v2."""
+    from cloudml_azureml import ejecting
+
+    return ejecting.files(calls)
+
+
 plugin = Plugin(
     name=NAME,
     config=Config,
@@ -50,4 +58,5 @@ plugin = Plugin(
     emulator="cloudml_azureml.emulator:emulator",
     carried=True,
     permissions=role,
+    files=files,
 )

@@ -15,12 +15,14 @@ from cloudml.errors import ConfigError
 
 if TYPE_CHECKING:
     from cloudml.plan import Plan
+    from cloudml.spi import Plugin
 
 ABOUT = """\
 What cloudml would send to provider {provider} for stack {stack}, in order: one native call per file in calls/.
 "operation" is the provider's own name of the call, "target" what it writes, "document" the request. <...> is a value
 that only the provider can choose; ${{secret:...}} is a secret by reference; *** was left out because it is secret.
-specs/ holds what is wanted, as cloudml hashes it.
+specs/ holds what is wanted, as cloudml hashes it. {provider}/, where there is one, holds the same calls in the form of
+the provider's own command line, which stands at the top of each file; the files that they name must be stored before.
 """
 
 
@@ -37,14 +39,16 @@ def eject(run: Run, folder: Path, whole: bool) -> None:
     client = run.client()
     found = planning.plan(client, run.project, whole=whole)
     files = _files(found)
+    calls = sum(name.startswith("calls/") for name in files)
+    specs = len(files) - calls
+    files |= _of_its_own(client.plugin, found)
     files["README.txt"] = ABOUT.format(provider=client.provider, stack=client.stack)
     for name, text in files.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-    calls = sum(name.startswith("calls/") for name in files)
     hint = "" if calls else "; nothing is left to send: --all writes what made it"
-    said = f"wrote {calls} calls and {len(files) - calls - 1} specs to {folder}{hint}"
+    said = f"wrote {calls} calls and {specs} specs to {folder}{hint}"
     run.out.item(str(folder), {"folder": str(folder), "files": sorted(files)}, said)
 
 
@@ -63,6 +67,16 @@ def _files(plan: Plan) -> dict[str, str]:
         if step.spec is not None:
             files[f"specs/{step.key.kind}-{_safe(step.key.name)}.json"] = _text(plain(document(step.spec)))
     return files
+
+
+def _of_its_own(plugin: Plugin, plan: Plan) -> dict[str, str]:
+    """The calls as the provider's own command line takes them, if it says so."""
+    if plugin.files is None:
+        return {}
+    from cloudml.cli.documents import plain
+
+    calls = [call.with_document(plain(call.document)) for step in plan.steps for call in step.calls]
+    return {f"{plugin.name}/{name}": text for name, text in plugin.files(calls).items()}
 
 
 def _text(value: Any) -> str:
