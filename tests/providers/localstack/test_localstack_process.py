@@ -55,10 +55,10 @@ def listening(pid: int) -> list[tuple[str, int]]:
     return found
 
 
-def emulate(*words: str, localstack: str) -> subprocess.CompletedProcess[str]:
+def emulate(*words: str, localstack: str, folder: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, VARIABLE: localstack}
     command = [sys.executable, "-m", "cloudml", "emulate", "sagemaker", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=240)
 
 
 def test_nothing_is_left_of_it(localstack: str) -> None:
@@ -105,14 +105,28 @@ def test_it_reaches_nothing_outside(running: Running, aws: Account) -> None:
     assert refused() <= {"192.0.2.1", "s3.amazonaws.com"}
 
 
-def test_a_python_without_it_is_told_how_to_get_it() -> None:
-    done = emulate("--", "true", localstack=sys.executable)
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (sys.executable, "has no LocalStack: No module named 'twisted'"),
+        ("./broken", "LocalStack did not start: ImportError: cannot import name 'nonsense'"),
+        ("no-such-python", "no-such-python: no such program"),
+    ],
+)
+def test_who_has_no_localstack_is_told_in_a_line_how_to_get_it(tmp_path: Path, named: str, said: str) -> None:
+    broken = tmp_path / "broken"  # as a Python is whose versions do not fit
+    broken.write_text("#!/bin/sh\necho \"ImportError: cannot import name 'nonsense'\"; exit 1\n")
+    broken.chmod(0o755)
+    done = emulate("--", "true", localstack=named, folder=tmp_path)
     assert done.returncode != 0
-    assert "has no LocalStack" in done.stderr
-    assert "pip install" in done.stderr
-    assert VARIABLE in done.stderr
+    assert said in done.stderr
     assert "Traceback" not in done.stderr
-    done = emulate("--", "true", localstack="no-such-python")
-    assert "no-such-python: no such program" in done.stderr
+    for each in (*NEEDS, "pip install", VARIABLE):
+        assert each in done.stderr.splitlines()[-1]
+
+
+def test_what_people_are_told_to_install_is_what_is_tested() -> None:
     wanted = (ROOT / "requirements" / "localstack.in").read_text().splitlines()
-    assert [line for line in wanted if not line.startswith("#")] == [*NEEDS], "what is told is what is tested"
+    assert [line for line in wanted if not line.startswith("#")] == [*NEEDS]
+    page = (ROOT / "providers" / "sagemaker" / "EMULATOR.md").read_text()
+    assert " ".join(f'"{each}"' for each in NEEDS) in page

@@ -69,12 +69,17 @@ def python() -> str | None:
     if not named:
         return None
     if found := shutil.which(named):
-        return found
+        return os.path.abspath(found)  # it is started elsewhere; a link stays one, or the environment is another
     raise absent(f"{named}: no such program")
 
 
 def absent(what: str) -> MissingExtra:
-    return MissingExtra(what, hint=HOW.format(" ".join(f'"{each}"' for each in NEEDS), VARIABLE))
+    return MissingExtra(what, hint=how())
+
+
+def how() -> str:
+    """How to get it, in a line."""
+    return HOW.format(" ".join(f'"{each}"' for each in NEEDS), VARIABLE)
 
 
 class LocalStack:
@@ -122,9 +127,8 @@ class LocalStack:
         self.close()
         if code == ABSENT:
             raise absent(f"{self._python} has no LocalStack: {said}")
-        raise Unavailable(
-            f"LocalStack did not start: {(said.splitlines() or ['it said nothing'])[-1]}", hint=said[-2000:]
-        )
+        last = said.splitlines()[-1:] or ["it said nothing"]
+        raise Unavailable(f"LocalStack did not start: {last[0]}", hint=how())
 
     def close(self) -> None:
         while self._idle:
