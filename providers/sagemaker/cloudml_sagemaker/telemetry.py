@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -119,5 +120,6 @@ def _overlaps(path: str, window: Window) -> bool:
 
 
 def _inside(record: Captured, window: Window) -> bool:
+    """SageMaker says the second of a request and no more: one of the second in which the window begins is inside."""
     moment = datetime.fromisoformat(record.time).timestamp()
-    return (window.start is None or moment >= window.start) and (window.end is None or moment < window.end)
+    return (window.start is None or moment >= math.floor(window.start)) and (window.end is None or moment < window.end)

@@ -8,6 +8,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import boto3
@@ -132,6 +133,24 @@ class TestEndpoints:
             time.sleep(0.1)
         assert kept == {"blue": 4, "green": 4}
         assert client.monitors.get("fraud-api").run().samples == 4
+
+    def test_a_request_in_the_second_in_which_a_window_begins_is_in_it(
+        self, connected: Connected, tmp_path: Path
+    ) -> None:
+        """SageMaker's records say whole seconds, and CreationTime milliseconds: nothing of the first second is lost."""
+        client = connected()
+        client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+        endpoint = client.deploy("fraud-api", "fraud", capture=1.0)
+        endpoint.predict([[1.0]])
+        telemetry, deadline = client.session.provider.telemetry, time.monotonic() + 60
+        while not (kept := list(telemetry.captured(endpoint.state, Window()))):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        second = datetime.fromisoformat(kept[0].time).timestamp()
+        counts = [
+            len(list(telemetry.captured(endpoint.state, Window(start=second + late)))) for late in (0.0, 0.9, 1.0)
+        ]
+        assert counts == [1, 1, 0]
 
     def test_no_machine_of_that_kind(self, connected: Connected, faults: Faults, tmp_path: Path) -> None:
         client = connected()
