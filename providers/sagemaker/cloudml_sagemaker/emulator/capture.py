@@ -64,15 +64,28 @@ class Capture:
             self._records[folder].append(json.dumps(record))
 
     def flush(self) -> None:
+        """Stores what was noted; whatever it raises, nothing of it is lost."""
         with self._lock:
             taken, self._records = self._records, defaultdict(list)
         if not taken:
             return
         bucket = Bucket(self._scope.world.services, self._scope.account, self._scope.region)
-        for folder, records in taken.items():
-            now = time.time()
-            stamp = time.strftime("%M-%S", time.gmtime(now)) + f"-{int(now * 1000) % 1000:03}"
-            bucket.write(f"{folder}/{stamp}-{uuid.uuid4()}.jsonl", "".join(f"{each}\n" for each in records).encode())
+        try:
+            while taken:
+                folder, records = next(iter(taken.items()))
+                now = time.time()
+                stamp = time.strftime("%M-%S", time.gmtime(now)) + f"-{int(now * 1000) % 1000:03}"
+                lines = "".join(f"{each}\n" for each in records)
+                bucket.write(f"{folder}/{stamp}-{uuid.uuid4()}.jsonl", lines.encode())
+                del taken[folder]
+        finally:
+            self._again(taken)
+
+    def _again(self, kept: dict[str, list[str]]) -> None:
+        """What could not be stored waits for the next time."""
+        with self._lock:
+            for folder, records in kept.items():
+                self._records[folder] = records + self._records[folder]
 
 
 def _side(name: str, side: Side, types: Document) -> Document:

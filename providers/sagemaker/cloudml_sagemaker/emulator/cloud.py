@@ -139,20 +139,10 @@ class _Running:
 
     def _pass(self) -> None:
         for scope in [*self.world.scopes.values()]:
-            # Whatever goes wrong with one account's records, the next pass tries again.
-            with suppress(ClientError, BotoCoreError, CloudmlError, OSError, *DEFECTS):
-                self._keep(scope)
-
-    def _keep(self, scope: Scope) -> None:
-        for endpoint in [*scope.table(endpoints.KIND).values()]:
-            for fleet in (endpoint.fleet, endpoint.green):
-                if fleet:
-                    fleet.keep()
-        for recorder in [*scope.table("recorder").values()]:
-            if isinstance(recorder, Recorder):
-                recorder.flush()
-        scaling.adjust(scope)
-        executions.run_due(scope)
+            # Whatever goes wrong with one of an account's affairs, the others go on, and the next pass tries again.
+            for affair in (_keep, _store, scaling.adjust, executions.run_due):
+                with suppress(ClientError, BotoCoreError, CloudmlError, OSError, *DEFECTS):
+                    affair(scope)
 
     def inspect(self) -> dict[str, Any]:
         """What there is, by account and region, and how often each operation was called."""
@@ -199,3 +189,18 @@ class _Running:
         for path in [*self.world.site.folder.iterdir()]:
             if path.name != "containers":
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _keep(scope: Scope) -> None:
+    """Containers that are to run."""
+    for endpoint in [*scope.table(endpoints.KIND).values()]:
+        for fleet in (endpoint.fleet, endpoint.green):
+            if fleet:
+                fleet.keep()
+
+
+def _store(scope: Scope) -> None:
+    """What calls have left behind."""
+    for recorder in [*scope.table("recorder").values()]:
+        if isinstance(recorder, Recorder):
+            recorder.flush()

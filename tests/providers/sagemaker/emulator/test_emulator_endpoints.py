@@ -235,6 +235,28 @@ def test_capture_writes_sagemakers_json_lines(aws: Account) -> None:
     assert (meta["inferenceId"], meta["customAttributes"], record["eventVersion"]) == ("i-1", ["who=me"], "0")
 
 
+def test_what_cannot_be_stored_yet_is_stored_later(aws: Account) -> None:
+    """Whatever the emulator's own S3 refuses: here a bucket that is made only then."""
+    bucket = f"{aws.bucket}-later"
+    aws.model("seen", saying("seen"))
+    capture = {**CAPTURE, "DestinationS3Uri": f"s3://{bucket}/captured"}
+    aws.config("seen", variant("v", "seen"), DataCaptureConfig=capture)
+    aws.endpoint("seen", "seen")
+    aws.ask("seen")
+    time.sleep(0.6)  # two passes of what stores
+    aws.ask("seen")
+    aws.s3.create_bucket(Bucket=bucket)
+
+    def stored() -> int:
+        keys = [each["Key"] for each in aws.s3.list_objects_v2(Bucket=bucket).get("Contents", ())]
+        return sum(len(aws.get(f"s3://{bucket}/{key}").splitlines()) for key in keys)
+
+    eventually(lambda: stored() == 2, "both records")
+    for each in aws.s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        aws.s3.delete_object(Bucket=bucket, Key=each["Key"])
+    aws.s3.delete_bucket(Bucket=bucket)
+
+
 def test_what_the_container_refuses_is_a_model_error(aws: Account) -> None:
     aws.model("failing", FAILING)
     aws.config("failing", variant("v", "failing"))
