@@ -109,8 +109,13 @@ class DockerContainers:
         found = self._find(id)
         if found is None:
             raise NotFound(f"no container {id!r}")
-        with daemon.refused():
-            said: bytes = found.logs(stdout=True, stderr=True)[cursor : cursor + LOG_CHUNK]
+        try:
+            with daemon.refused():
+                said: bytes = found.logs(stdout=True, stderr=True)[cursor : cursor + LOG_CHUNK]
+        except ProviderError as error:
+            if not _leaving(error):
+                raise
+            raise NotFound(f"container {id!r} is being removed") from error
         return said, cursor + len(said)
 
     def stop(self, id: str) -> None:
@@ -220,6 +225,12 @@ class DockerContainers:
         timer.daemon = True
         self._timers[container.id] = timer
         timer.start()
+
+
+def _leaving(error: ProviderError) -> bool:
+    """Whether Docker refused because the container is gone, or about to be: 404, or 409 (seen with 20.10)."""
+    answer = getattr(error.__cause__, "response", None)
+    return getattr(answer, "status_code", None) in (404, 409)
 
 
 def _stop(found: Any, grace: int) -> None:
