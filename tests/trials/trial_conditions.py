@@ -106,4 +106,4 @@ def _started(trial: Trial, since: float) -> list[str]:
 
 def _shown(event: Event) -> str:
     """What somebody was waiting for: a phase, or an operation."""
-    return event.state.phase.value if event.state else "operation"
+    return "operation" if event.operation else event.text
