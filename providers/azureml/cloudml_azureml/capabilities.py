@@ -32,7 +32,10 @@ CAPABILITIES: Mapping[C, Yes | No] = {
     C.ENDPOINTS_TRAFFIC: Yes(),
     C.ENDPOINTS_MIRROR: RENDERED,
     C.ENDPOINTS_CAPTURE: Yes(),
-    C.ENDPOINTS_REDACT: No("the data collector keeps requests as they are; leave 'redact' out, or 'capture'"),
+    C.ENDPOINTS_REDACT: No(
+        "the platform's data collector keeps whole requests, and an endpoint may not write to the workspace's storage "
+        "itself; leave 'redact' out, or 'capture'"
+    ),
     C.ENDPOINTS_TIMEOUT: Yes("golden requests, up to 180 seconds"),
     C.ENDPOINTS_PIN: Yes(),
     C.MONITORS: Yes(),

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure_account import Emulated
+from azure_account import Account, Emulated
 
 import cloudml
 from cloudml.client import Client
+from cloudml.errors import Invalid
 from cloudml.testing import emulated as emulation
 from cloudml.testing.conformance import python_model
+from cloudml_azureml import instances
+from cloudml_azureml.emulator import machines
+
+SIZE = "Standard_D3s_v9"
 
 
 @pytest.fixture
@@ -31,3 +36,25 @@ def test_servers_and_labels_change_in_place(client: Client, tmp_path: Path) -> N
     assert (before.facts["servers"], after.facts["servers"]) == (1, 2)
     assert after.facts["labels"]["team"] == "risk"
     assert endpoint.predict([[1.0]]) == [1]
+
+
+def test_a_size_that_there_is_not_is_refused_at_once(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="the VM size 'Standard_D3s_v9' is not known"):
+        client.train("train", command="true", options={"azureml": {"compute": "serverless", "instance_type": SIZE}})
+    client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
+    with pytest.raises(Invalid, match="the VM size 'Standard_D2s_v3' is not known, or not supported here"):
+        client.deploy("fraud-api", "fraud", options={"azureml": {"instance_type": "Standard_D2s_v3"}})
+
+
+def test_a_cluster_has_its_own_size(account: Account) -> None:
+    """What its job says of machines is not looked at, as in the service."""
+    resources = {"resources": {"instanceType": SIZE}, "computeId": f"{account.id}/computes/cpu-cluster"}
+    account.job("on-a-cluster", "true", **resources)
+    assert account.finished("on-a-cluster")["status"] == "Completed"
+
+
+def test_the_sizes_that_the_adapter_chooses_are_known_to_the_emulator() -> None:
+    """Two tables, each by its own reading of the documentation."""
+    chosen = {row.name.lower() for row in (*instances.TRAINING, *instances.ACCELERATED)}
+    assert chosen <= machines.FOR_JOBS
+    assert {row.name.lower() for row in (*instances.SERVING, *instances.ACCELERATED)} <= machines.FOR_ENDPOINTS

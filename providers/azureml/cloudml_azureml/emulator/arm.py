@@ -32,8 +32,8 @@ VERSIONS = frozenset(
         *("2024-01-01-preview", "2024-10-01-preview", "2025-01-01-preview"),
     )
 )
-# What is left of a subscription's token buckets, as recorded; the emulator does not run out of them by itself.
 VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "POST": "action"}  # by which permissions end
+# What is left of a subscription's token buckets, as recorded; the emulator does not run out of them by itself.
 REMAINING = {
     "GET": {"x-ms-ratelimit-remaining-subscription-reads": "249"},
     "OTHER": {"x-ms-ratelimit-remaining-subscription-writes": "199"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator import machines
 from cloudml_azureml.emulator.answers import FRONTEND, Document, Refused, invalid
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.assets import resolved
@@ -68,6 +69,7 @@ class Deployments:
         properties = body["properties"]
         if not 1 <= body["sku"]["capacity"] <= MOST_INSTANCES:
             raise invalid(f"sku.capacity: must be between 1 and {MOST_INSTANCES}")
+        machines.check("properties.instanceType", properties["instanceType"], machines.FOR_ENDPOINTS)
         settings = properties["requestSettings"]
         if not 0 < seconds(settings["requestTimeout"]) <= LONGEST_TIMEOUT:
             raise invalid(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from cloudml.emulation.http import Answer
+from cloudml_azureml.emulator import machines
 from cloudml_azureml.emulator.answers import Document, invalid, user_error
 from cloudml_azureml.emulator.arm import Call, Served
 from cloudml_azureml.emulator.assets import resolved
@@ -62,6 +63,8 @@ class Jobs:
         if wanted.get("codeId"):
             resolved(workspace, wanted["codeId"], "codes")
         resources, distribution = wanted.get("resources") or {}, wanted.get("distribution") or {}
+        if not wanted.get("computeId"):  # a cluster has its size, and ignores this
+            machines.check("resources.instanceType", resources.get("instanceType"), machines.FOR_JOBS)
         for word, count in (("instanceCount", resources), ("processCountPerInstance", distribution)):
             if count.get(word, 1) < 1:
                 raise invalid(f"{word}: must be at least 1")
