@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from cloudml_sagemaker.account import Account, Clients
 from cloudml_sagemaker.artifacts import S3Artifacts
 from cloudml_sagemaker.endpoints import SageMakerEndpoints
 from cloudml_sagemaker.errors import REGION
+from cloudml_sagemaker.instances import REGIONS
 from cloudml_sagemaker.jobs import TrainingJobs
 from cloudml_sagemaker.models import ModelPackages
 from cloudml_sagemaker.monitors import MonitoringSchedules
@@ -70,12 +72,28 @@ def _session(profile: str | None) -> Any:
     return boto3.Session(botocore_session=own, profile_name=profile)
 
 
+def _check_region(session: Any, region: str) -> None:
+    """ConfigError for a region that AWS's own list has no SageMaker in: its host would be looked for in vain."""
+    known = {
+        each
+        for partition in session.get_available_partitions()
+        for each in session.get_available_regions("sagemaker", partition_name=partition)
+    }
+    if region not in known:
+        near = difflib.get_close_matches(region, sorted(known), n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        said = f"there is no SageMaker in a region {region!r} that boto3 {boto3.__version__} knows"
+        raise ConfigError(said, hint=f"{meant}{REGION}; a new region needs a newer boto3")
+
+
 def opened(config: Any, env: Mapping[str, str], caller: Caller) -> Account:
     """The account, before anything is asked of it."""
     session = caller.read("LoadProfile", lambda: _session(config.profile))
     region = config.region or env.get("AWS_REGION") or session.region_name
     if not region:
         raise ConfigError("no region is set", hint=REGION)
+    if region not in REGIONS and not any(name.startswith("AWS_ENDPOINT_URL") for name in env):
+        _check_region(session, region)
     settings = Settings(region_name=region, **SETTINGS)
 
     def make(service: str) -> Any:

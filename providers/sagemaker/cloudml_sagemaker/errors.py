@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +34,8 @@ MOVED = "SageMaker needs a bucket in its own region: set another 'bucket' or 're
 POLICY = "'cloudml permissions -p sagemaker' prints the policy that is needed"
 
 SCALED = "Application Auto Scaling must see the endpoint and its alarms: " + POLICY
+
+MACHINE = "name another as options.sagemaker.instance_type, or leave it to 'resources'"
 
 Row = tuple[type[ProviderError], str | None]
 # The codes of all services that are used; what is not here goes by its HTTP status.
@@ -75,11 +79,17 @@ CODES: Mapping[str, Row] = {
         (Unavailable, None),
     ),
 }
+LISTED = re.compile(
+    r"Value '(?P<value>[^']*)' at '(?P<place>[^']*)' failed to satisfy constraint: "
+    r"Member must satisfy enum value set: \[(?P<values>[^\]]*)\]"
+)
+FEW = 12  # values that are worth reading
 # A ValidationException tells only by its text (the service model declares no errors for many operations); the first
 # fragment that occurs counts.
 TEXTS: tuple[tuple[str, Row], ...] = (
     ("could not assume role", (Denied, TRUST)),
     ("cannot assume", (Denied, TRUST)),
+    ("instancetype is none of", (Invalid, MACHINE)),
     ("data capture enabled", (Invalid, "a schedule reads captured requests: give the endpoint 'capture: 1.0'")),
     ("already exist", (AlreadyExists, None)),
     ("could not find", (NotFound, None)),
@@ -140,17 +150,30 @@ def classify(error: Exception) -> ProviderError | None:
 def _answered(response: Mapping[str, Any], operation: str) -> ProviderError:
     """An error that AWS answered with, by its code, else by its text, else by its status."""
     said, about = response["Error"], response.get("ResponseMetadata", {})
-    code, text, status = str(said.get("Code", "")), str(said.get("Message", "")), int(about.get("HTTPStatusCode", 0))
+    code, text, status = str(said.get("Code", "")), _plain(str(said.get("Message", ""))), about.get("HTTPStatusCode", 0)
     if code == "ModelError":
         return ModelError(
             str(response.get("OriginalMessage") or text), status=int(response.get("OriginalStatusCode", 500))
         )
-    kind, hint = _row(code.removesuffix("Fault"), text, status, operation)
+    kind, hint = _row(code.removesuffix("Fault"), text, int(status), operation)
     asked = about.get("HTTPHeaders", {}).get("retry-after", "")
     error = kind(text or code, hint=hint)
     error.operation, error.request_id = operation or None, about.get("RequestId")
     error.retry_after = float(asked) if asked.isdigit() else None
     return error
+
+
+def _plain(text: str) -> str:
+    """Without the list of all values where a value is none of them: that of the instance types fills a screen."""
+    return LISTED.sub(_unlisted, text)
+
+
+def _unlisted(match: re.Match[str]) -> str:
+    values = match["values"].split(", ")
+    near = difflib.get_close_matches(match["value"], values, n=3, cutoff=0.7)
+    like = f", such as {', '.join(near)}" if near and len(values) > FEW else ""
+    shown = match["values"] if len(values) <= FEW else f"the {len(values)} that there are{like}"
+    return f"{match['value']!r} at {match['place']} is none of {shown}"
 
 
 def _row(code: str, text: str, status: int, operation: str) -> Row:

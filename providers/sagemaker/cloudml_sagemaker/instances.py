@@ -117,6 +117,8 @@ def _accounts(text: str) -> Mapping[str, str]:
 
 REGISTRIES: Mapping[str, Mapping[str, str]] = {SKLEARN: _accounts(_SKLEARN), PYTORCH: _accounts(_PYTORCH)}
 
+REGIONS = frozenset(region for accounts in REGISTRIES.values() for region in accounts)  # that have SageMaker for sure
+
 
 def suffix(region: str) -> str:
     """The domain that AWS's names end with in a region."""

@@ -167,6 +167,9 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         with tarfile.open(archive, "r:*") as tar:
             tar.extractall(folder, filter="data")
+    except tarfile.FilterError as error:
+        member = getattr(error, "tarinfo", None)
+        raise ValueError(f"its member {member.name if member else ''!r} leads out of the archive") from error
     except tarfile.TarError as error:
         raise ValueError(str(error)) from error
 
