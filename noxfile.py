@@ -271,6 +271,7 @@ def docker(session: nox.Session) -> bool:
 def containers(session: nox.Session) -> None:
     """Real containers and a real registry. Needs a Docker engine, docker-registry, and an image to start from."""
     prepare(session, project=True)
+    beside(session, "sagemaker_train")
     pytest(session, "-n", "2", "tests/containers", "--durations", "10", "--durations-min", "1")
 
 

@@ -16,7 +16,7 @@ from cloudml.labels import PREVIOUS, refuse_foreign
 from cloudml.monitors import MonitorHandle
 from cloudml.notebook import card, detaching, tint
 from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, document, make
-from cloudml.spi import Capability, Goal, Kind, Payload, Reference
+from cloudml.spi import Capability, Goal, Kind, Payload, Reachable, Reference
 from cloudml.states import Key, Phase, State
 from cloudml.waiting import Wait
 from cloudml.watching import wrong
@@ -269,7 +269,9 @@ class EndpointHandle:
         """
         if deployment is not None:
             require_of_request(self.session.plugin, Capability.ENDPOINTS_PIN, "a request that names a deployment")
-        return self.session.provider.endpoints.invoke(self.state, Payload(body, content_type), deployment)
+        endpoints = self.session.provider.endpoints
+        have = endpoints.reach(self.key) if isinstance(endpoints, Reachable) else self.state
+        return endpoints.invoke(have, Payload(body, content_type), deployment)
 
     def deploy(
         self,

@@ -235,6 +235,14 @@ class Endpoints(Kind[specs.Endpoint], Protocol):
         """Sends one request to a model; ModelError if the model refused or failed."""
 
 
+@runtime_checkable
+class Reachable(Protocol):
+    """Endpoints that requests reach without a look at all that they are; else there is a look before each request."""
+
+    def reach(self, key: Key) -> State:
+        """As much of the state as ``invoke`` needs. That one raises NotFound if there is no such endpoint."""
+
+
 class Artifacts(Protocol):
     """A place for files and folders under keys that we choose (``<stack>/content/<digest>``).
 
@@ -426,6 +434,7 @@ __all__ = [
     "Payload",
     "Plugin",
     "Provider",
+    "Reachable",
     "Reference",
     "Repeat",
     "Scope",

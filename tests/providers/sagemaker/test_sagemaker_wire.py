@@ -160,7 +160,7 @@ def test_jobs_are_listed_again_without_reading_their_tags(connected: Connected, 
     assert heard.count() == {"ListTrainingJobs": 10}
 
 
-def test_a_look_at_an_endpoint_takes_few_calls(connected: Connected, heard: Listener, tmp_path: Path) -> None:
+def test_a_prediction_is_one_call_and_a_look_few(connected: Connected, heard: Listener, tmp_path: Path) -> None:
     client = connected()
     client.models.register("fraud", str(python_model(tmp_path / "one", "1")))
     endpoint = client.deploy("fraud-api", "fraud")
@@ -169,3 +169,6 @@ def test_a_look_at_an_endpoint_takes_few_calls(connected: Connected, heard: List
     _ = endpoint.state
     looks = ("DescribeEndpoint", "ListEndpointConfigs", "ListModels", "ListTags", "DescribeScalableTargets")
     assert heard.count() == dict.fromkeys(looks, 1)
+    heard.calls.clear()
+    assert endpoint.predict([[1, 2]]) == [1]
+    assert heard.count() == {"InvokeEndpoint": 1}

@@ -58,6 +58,7 @@ INTERNAL = ("recorder", "roles")  # tables that hold no resources
 ROLE = "cloudml-sagemaker"
 TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sagemaker.amazonaws.com"},'
 TRUST += '"Action":"sts:AssumeRole"}]}'
+EVERYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 
 
 def start(site: Site, timing: Timing | None = None) -> Cloud:
@@ -120,6 +121,7 @@ class _Running:
         own = str(next(ACCOUNTS))
         iam = self.world.services.client("iam", own, REGION)
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
+        iam.put_role_policy(RoleName=ROLE, PolicyName="everything", PolicyDocument=EVERYTHING)
         bucket = self._buckets[own] = f"cloudml-{own}"
         self.world.services.client("s3", own, REGION).create_bucket(Bucket=bucket)
         return {

@@ -25,5 +25,6 @@ MOTO = ("s3", "iam", "sts", "logs", "monitoring", "application-autoscaling", "ec
 EVIDENCE = {
     **dict.fromkeys((f"sagemaker {name}" for name in DOCUMENTED), Evidence.DOCUMENTED),
     **dict.fromkeys((f"sagemaker {name}" for name in SCHEMA), Evidence.SCHEMA),
+    "iam SimulatePrincipalPolicy": Evidence.DOCUMENTED,
     **dict.fromkeys((f"{name} (moto)" for name in MOTO), Evidence.DOCUMENTED),
 }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cloudml.emulation.faults import Trouble
-from cloudml_sagemaker.emulator import callers, operations
+from cloudml_sagemaker.emulator import callers, operations, simulating
 from cloudml_sagemaker.emulator.accounts import World
 from cloudml_sagemaker.emulator.callers import Key
 from cloudml_sagemaker.emulator.front import Answer, Request
@@ -61,7 +61,10 @@ class Others:
             if account and MARK not in request.headers.get("user-agent", ""):
                 self._world.count(account, f"{called.service} {called.operation.partition(' ')[0]}")
             fault = self._ordered(called, request)
-            answer = source.ask(request, account)
+            if account and (called.service, called.operation) == ("iam", simulating.OPERATION):
+                answer = simulating.simulate(self._world, account, request)
+            else:
+                answer = source.ask(request, account)
         except Refused as refused:
             return refusal(called, refused)
         if fault is not None and fault.trouble is Trouble.LOSE:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from cloudml.errors import CloudmlError, Conflict, RolledBack, RunFailed
+from cloudml.errors import CloudmlError, Conflict, NotFound, RolledBack, RunFailed
 from cloudml.labels import label
 from cloudml.specs import Deployment, Endpoint, hashes, spec_hash
-from cloudml.spi import Capability, Effect, Payload, Until, Window, Yes
-from cloudml.states import Phase
+from cloudml.spi import Capability, Effect, Payload, Reachable, Until, Window, Yes
+from cloudml.states import Key, Phase
 from cloudml.testing.conformance.rig import FAMILY, Content, Process, Rig, laters, matches
 from cloudml.testing.conformance.scenarios import (
     ENDPOINT,
@@ -49,6 +49,15 @@ class EndpointsContract:
         process = rig.process()
         assert process.state("endpoint", ENDPOINT) is None
         assert process.state("endpoint", ENDPOINT, single(rig.models[0])) is None
+
+    def test_a_request_to_what_is_not_there_is_not_found(self, rig: Rig) -> None:
+        """Also where requests go out without a look before them."""
+        endpoints = rig.process().provider.endpoints
+        if isinstance(endpoints, Reachable):
+            with pytest.raises(NotFound):
+                endpoints.invoke(endpoints.reach(Key("endpoint", ENDPOINT, rig.stack)), Payload(rig.request), None)
+        else:
+            assert endpoints.observe(Key("endpoint", ENDPOINT, rig.stack), None) is None
 
     def test_a_user_s_own_labels_reach_the_provider(self, rig: Rig) -> None:
         registered(rig.process())

@@ -26,6 +26,7 @@ from cloudml.spi import (
     Payload,
     Plugin,
     Provider,
+    Reachable,
     Reference,
     Subject,
     Until,
@@ -245,10 +246,11 @@ class Process:
 
     def ask(self, name: str, deployment: str | None = None) -> Any:
         """What an endpoint answers."""
-        have = self.state("endpoint", name)
+        endpoints = self.provider.endpoints
+        key = self.key("endpoint", name)
+        have = endpoints.reach(key) if isinstance(endpoints, Reachable) else self.state("endpoint", name)
         assert have is not None
-        answer = self.provider.endpoints.invoke(have, Payload(self.rig.request), deployment)
-        return answer.body
+        return endpoints.invoke(have, Payload(self.rig.request), deployment).body
 
     def everything(self) -> list[State]:
         """Every resource that carries this stack's label."""

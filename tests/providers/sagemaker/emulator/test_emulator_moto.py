@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json
+from typing import Any
 
 import pytest
 from aws_account import Account
 from botocore.exceptions import ClientError
 from moto.ecr.responses import ECRResponse
+from moto.iam.responses import IamResponse
 from moto.sagemaker.models import FakeTrainingJob, SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemakerruntime.models import SageMakerRuntimeBackend
@@ -85,3 +88,46 @@ def test_alarms_do_not_evaluate(aws: Account) -> None:
     )
     watch.put_metric_data(Namespace="mine", MetricData=[{"MetricName": "m", "Value": 5.0}])
     assert watch.describe_alarms(AlarmNames=["quiet"])["MetricAlarms"][0]["StateValue"] != "ALARM"
+
+
+def test_moto_does_not_simulate_policies() -> None:
+    assert not hasattr(IamResponse, "simulate_principal_policy")
+
+
+def decisions(iam: Any, role: str, *actions: str) -> dict[str, str]:
+    pages = iam.get_paginator("simulate_principal_policy").paginate(PolicySourceArn=role, ActionNames=actions)
+    results = [each for page in pages for each in page["EvaluationResults"]]
+    return {each["EvalActionName"]: each["EvalDecision"] for each in results}
+
+
+def policy(statements: Any) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def test_what_a_role_may_do_is_what_its_policies_say(aws: Account) -> None:
+    iam = aws.client("iam")
+    assert decisions(iam, aws.role, "s3:GetObject", "logs:PutLogEvents") == {
+        "s3:GetObject": "allowed",
+        "logs:PutLogEvents": "allowed",
+    }
+    role = iam.create_role(RoleName="narrow", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    statements = [
+        {"Effect": "Allow", "Action": ["s3:*", "LOGS:Put*"], "Resource": "*"},
+        {"Effect": "Deny", "NotAction": ["s3:G*", "logs:*", "ecr:*", "sts:*"], "Resource": ["*"]},
+        {"Effect": "Allow", "Action": "sts:*", "Resource": "arn:aws:iam::1:role/one"},
+    ]
+    iam.put_role_policy(RoleName="narrow", PolicyName="own", PolicyDocument=policy(statements))
+    conditional = {"Effect": "Allow", "Action": "ecr:*", "Resource": "*", "Condition": {"Bool": {"a": "b"}}}
+    attached = iam.create_policy(PolicyName="more", PolicyDocument=policy(conditional))
+    iam.attach_role_policy(RoleName="narrow", PolicyArn=attached["Policy"]["Arn"])
+    assert decisions(iam, role, "s3:GetObject", "s3:PutObject", "logs:PutLogEvents", "ecr:BatchGetImage", "sts:A") == {
+        "s3:GetObject": "allowed",
+        "s3:PutObject": "explicitDeny",
+        "logs:PutLogEvents": "allowed",
+        "ecr:BatchGetImage": "implicitDeny",
+        "sts:A": "implicitDeny",
+    }
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        decisions(iam, f"{role}-not", "s3:GetObject")
+    with pytest.raises(ClientError, match="UnsupportedOperation"):
+        decisions(iam, f"arn:aws:iam::{aws.id}:user/somebody", "s3:GetObject")
