@@ -89,8 +89,16 @@ def test_answers_carry_what_is_left_of_the_subscription_s_tokens(account: Accoun
     assert written is not None
     assert read.headers["x-ms-ratelimit-remaining-subscription-reads"] == "249"
     assert written.headers["x-ms-ratelimit-remaining-subscription-writes"] == "199"
-    calls = account.emulated.up.clouds["azureml"].cloud.inspect()["calls"]
-    assert f"GET https://management.azure.com{account.id} 200" in calls
+
+
+def test_calls_can_be_read_and_are_counted(account: Account) -> None:
+    look = account.emulated.up.clouds["azureml"].cloud.inspect
+    before = look()["counts"].get("GET management.azure.com", 0)
+    for _ in range(3):
+        account.send("GET", "", JOBS)
+    seen = look()
+    assert f"GET https://management.azure.com{account.id} 200" in seen["calls"]
+    assert seen["counts"]["GET management.azure.com"] == before + 3
 
 
 def test_an_invalid_body_names_every_problem(account: Account) -> None:

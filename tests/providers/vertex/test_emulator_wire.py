@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.cloud import aiplatform_v1
+from google.cloud import aiplatform_v1, storage
 from google.protobuf import json_format
 from vertex_requests import REQUIRED
 from vertex_wire import HOST, ROUTES, Api, job, samples, session
@@ -243,3 +243,15 @@ def test_projects_see_nothing_of_each_other(api: Api) -> None:
     other = Api(f"other-{uuid.uuid4().hex[:8]}", api.transport)
     assert other.call("EndpointService/ListEndpoints", {"parent": other.place}) == {}
     api.refused(400, "Invalid resource name", "EndpointService/ListEndpoints", {"parent": "projects/P/locations/x"})
+
+
+def test_calls_are_counted_over_either_transport_and_those_of_storage_too(
+    api: Api, running: Running, bucket: str
+) -> None:
+    look = running.clouds["vertex"].cloud.inspect
+    before = look()["calls"]
+    for _ in range(3):
+        api.call("ModelService/ListModels", {"parent": api.place})
+    storage.Client(project=bucket).bucket(bucket).blob("counted").upload_from_string("1")
+    new = {name: number - before.get(name, 0) for name, number in look()["calls"].items()}
+    assert (new["ListModels"], new["POST storage.googleapis.com"]) == (3, 1)

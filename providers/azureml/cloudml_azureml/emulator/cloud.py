@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import threading
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,8 @@ class AzureML:
             "*.inference.ml.azure.com": self.serving.respond,
         }
         self._calls: deque[str] = deque(maxlen=CALLS)
+        self._counts: Counter[str] = Counter()  # of all calls, by method and host
+        self._counting = threading.Lock()
         self.server = serve(self.respond)
 
     def served(self) -> Sequence[Served]:
@@ -75,6 +78,8 @@ class AzureML:
     def _answer(self, request: Request) -> Answer | None:
         for pattern, answer in self.hosts.items():
             if fnmatch.fnmatchcase(request.host, pattern):
+                with self._counting:
+                    self._counts[f"{request.method} {pattern}"] += 1
                 try:
                     return answer(request)
                 except Refused as refused:
@@ -112,8 +117,8 @@ class AzureML:
         return {"AZURE_SUBSCRIPTION_ID": subscription, "CLOUDML_AZUREML_SUBSCRIPTION": subscription}
 
     def inspect(self) -> Mapping[str, Any]:
-        """What there is, and the last calls; blobs are Azurite's own affair."""
-        return {"workspaces": self.store.summary(), "calls": [*self._calls]}
+        """What there is, the last calls, and how many there were; blobs are Azurite's own affair."""
+        return {"workspaces": self.store.summary(), "calls": [*self._calls], "counts": dict(self._counts)}
 
     def reset(self) -> None:
         """Everything is gone but the storage account's containers, which nobody will find again."""

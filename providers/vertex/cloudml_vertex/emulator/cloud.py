@@ -60,9 +60,10 @@ class Vertex:
         monitoring = Monitoring(self.world, self.operations, predictions.asked)
         projects = Projects(PROJECT)
         services = (self.jobs, models, endpoints, monitoring, predictions, projects)
-        core = Core(self.world, self.operations, site.faults, services)
+        core = self.core = Core(self.world, self.operations, site.faults, services)
         self.grpc = GrpcFront(core, self.directory)
         rest, seen = RestFront(core, predictions), Observing(self.runs, predictions)
+        self.rest = rest
         self.open: Mapping[str, Respond] = {  # to whoever asks
             "oauth2.googleapis.com": self.directory.exchange,
             "metadata.google.internal": self.directory.metadata,
@@ -90,6 +91,8 @@ class Vertex:
             for pattern, answer in self.guarded.items():
                 if fnmatch.fnmatchcase(request.host, pattern):
                     self.directory.admit(request.headers.get("authorization", ""))
+                    if answer != self.rest.respond:  # which counts by method, as gRPC does
+                        self.core.count(f"{request.method} {pattern}")
                     return answer(request)
             raise Problem("NOT_FOUND", f"{request.host} is not emulated.")
         except Problem as problem:
@@ -138,7 +141,13 @@ class Vertex:
     def inspect(self) -> Mapping[str, Any]:
         with self.world.lock:
             rows = {name: sorted(self.world.rows(name)) for name in COLLECTIONS}
-        return {**rows, "buckets": self.buckets.summary(), "faults": [repr(fault) for fault in self.site.faults]}
+        calls = dict(self.core.calls)
+        return {
+            **rows,
+            "calls": calls,
+            "buckets": self.buckets.summary(),
+            "faults": [repr(fault) for fault in self.site.faults],
+        }
 
     def reset(self) -> None:
         """Everything is gone but the account, its empty bucket and its empty repository."""

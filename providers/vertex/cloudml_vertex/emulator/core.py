@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,8 @@ class Core:
         self._world = world
         self._operations = operations
         self._faults = faults
+        self._counting = threading.Lock()
+        self.calls: Counter[str] = Counter()  # by method
         self.methods: dict[str, Method] = {}
         for path in ROUTES:
             name = path.rpartition("/")[2]
@@ -91,6 +95,7 @@ class Core:
 
     def disturbed(self, name: str, target: str, act: Callable[[], T]) -> T:
         """What ``act`` gives, unless a fault is ordered for the method on that target. Raises Problem, Lost."""
+        self.count(name)
         fault = self._faults.take(name, target, *REFUSALS, Trouble.SLOW, Trouble.LOSE)
         if fault and fault.trouble in REFUSALS:
             raise Problem(*REFUSALS[fault.trouble])
@@ -100,6 +105,10 @@ class Core:
         if fault and fault.trouble is Trouble.LOSE:
             raise Lost(name)
         return found
+
+    def count(self, name: str) -> None:
+        with self._counting:
+            self.calls[name] += 1
 
     def _act(self, method: Method, message: Any) -> Any:
         if method.name in UNLOCKED:
