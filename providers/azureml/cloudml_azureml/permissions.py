@@ -56,6 +56,7 @@ CALLS: Mapping[str, Mapping[str, str]] = {
         "PUT deployments": f"{WORKSPACES}/onlineEndpoints/deployments/write",
         "DELETE deployments": f"{WORKSPACES}/onlineEndpoints/deployments/delete",
         "POST deployments": f"{WORKSPACES}/onlineEndpoints/deployments/getLogs/action",
+        "GET metrics": "Microsoft.Insights/metrics/read",
         "GET schedules": f"{WORKSPACES}/schedules/read",
         "PUT schedules": f"{WORKSPACES}/schedules/write",
         "DELETE schedules": f"{WORKSPACES}/schedules/delete",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from azure.core import PipelineClient
@@ -18,6 +19,7 @@ from cloudml_azureml.history import History
 from cloudml_azureml.places import COLLECTED
 from cloudml_azureml.wire import Wire
 
+LONG = 86400.0  # seconds that are looked back, and that are told by the minute
 LOG = "user_logs/std_log"  # of each node: std_log.txt, std_log_process_1.txt …
 TAIL = 1000  # lines of a deployment's log that one request returns
 SEEN = 5  # lines by which the end of what was read is found again
@@ -39,8 +41,21 @@ class AzureTelemetry:
         return lines, json.dumps(seen, sort_keys=True)
 
     def metrics(self, have: State, window: Window) -> Iterator[Sample]:
-        """None yet: Azure Monitor keeps them (``Microsoft.Insights/metrics``)."""
-        return iter(())
+        """Of each deployment, once a minute, in a long window once an hour: ``requests``, ``errors``, mean ``latency``.
+
+        Azure Monitor has them some minutes later.
+        """
+        end = window.end if window.end is not None else time.time()
+        start = window.start if window.start is not None else end - LONG
+        grain = 60 if end - start <= LONG else 3600
+        asked = {"timespan": f"{_moment(start)}/{_moment(end)}", "interval": f"PT{grain // 60}M"}
+        names = {part.id: part.name for part in have.of("deployment")}
+        for metric, split, told in METRICS:
+            filter = " and ".join(f"{each} eq '*'" for each in split)
+            query = {**asked, "metricnames": metric, "aggregation": "Average", "$filter": filter}
+            found = self._wire.find(f"onlineEndpoints/{have.id}/providers/microsoft.insights/metrics", **query) or {}
+            for series in (each for value in found.get("value", ()) for each in value["timeseries"]):
+                yield from told(series, names, grain)
 
     def captured(self, have: State, window: Window) -> Iterator[Captured]:
         """Requests with their answers, oldest first."""
@@ -87,6 +102,44 @@ class AzureTelemetry:
             if uri.endswith(".jsonl"):
                 with self._artifacts.open(uri) as file:
                     yield from (json.loads(line) for line in file if line.endswith(b"\n"))
+
+
+def _counted(series: Mapping[str, Any], names: Mapping[str, str], grain: int) -> Iterator[Sample]:
+    """Requests of one class of statuses: how many a minute becomes how many there were."""
+    about = _dimensions(series)
+    failed = about.get("statuscodeclass") != "2xx"
+    for point in series["data"]:
+        many, at = (point.get("average") or 0.0) * grain / 60, datetime.fromisoformat(point["timeStamp"]).timestamp()
+        labels = {"deployment": names.get(about["deployment"], about["deployment"])}
+        yield Sample("requests", many, at, labels)
+        if failed:
+            yield Sample("errors", many, at, labels)
+
+
+def _timed(series: Mapping[str, Any], names: Mapping[str, str], _grain: int) -> Iterator[Sample]:
+    name = _dimensions(series)["deployment"]
+    for point in series["data"]:
+        if point.get("average") is not None:
+            at = datetime.fromisoformat(point["timeStamp"]).timestamp()
+            yield Sample("latency", point["average"], at, {"deployment": names.get(name, name)})
+
+
+def _dimensions(series: Mapping[str, Any]) -> dict[str, str]:
+    return {each["name"]["value"].lower(): each["value"] for each in series["metadatavalues"]}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# Azure Monitor's metrics of workspaces/onlineEndpoints, the dimensions that they are split by, and what they tell.
+METRICS: tuple[
+    tuple[str, tuple[str, ...], Callable[[Mapping[str, Any], Mapping[str, str], int], Iterator[Sample]]], ...
+]
+METRICS = (
+    ("RequestsPerMinute", ("deployment", "statusCodeClass"), _counted),
+    ("RequestLatency", ("deployment",), _timed),
+)
 
 
 def _captured(event: Mapping[str, Any], answer: Mapping[str, Any] | None, deployment: str) -> Captured:

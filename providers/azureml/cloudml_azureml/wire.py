@@ -32,6 +32,7 @@ VERSIONS: Mapping[str, str] = {
     "onlineEndpoints": "2022-02-01-preview",
     "deployments": "2023-04-01-preview",
     "schedules": "2023-06-01-preview",
+    "metrics": "2018-01-01",  # of Azure Monitor, below a resource of the workspace
 }
 WRITES: Mapping[tuple[str, str], str] = {
     ("PUT", "jobs"): "2025-01-01-preview",
@@ -149,6 +150,8 @@ def _version(method: str, path: str) -> dict[str, str]:
 
 def _kind(path: str) -> str:
     """What a path is of, by which its api-version is chosen."""
+    if path.endswith("/providers/microsoft.insights/metrics"):
+        return "metrics"
     parts = path.split("/")
     return "deployments" if len(parts) > 2 and parts[2] == "deployments" else parts[0]
 

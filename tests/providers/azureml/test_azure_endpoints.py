@@ -11,7 +11,8 @@ from azure_account import Account, Emulated
 
 import cloudml
 from cloudml.client import Client
-from cloudml.errors import Invalid
+from cloudml.errors import Invalid, ModelError
+from cloudml.spi import Window
 from cloudml.testing import emulated as emulation
 from cloudml.testing.conformance import python_model
 from cloudml_azureml import instances
@@ -58,3 +59,40 @@ def test_the_sizes_that_the_adapter_chooses_are_known_to_the_emulator() -> None:
     chosen = {row.name.lower() for row in (*instances.TRAINING, *instances.ACCELERATED)}
     assert chosen <= machines.FOR_JOBS
     assert {row.name.lower() for row in (*instances.SERVING, *instances.ACCELERATED)} <= machines.FOR_ENDPOINTS
+
+
+def test_requests_errors_and_latency_are_azure_monitor_s(client: Client, tmp_path: Path) -> None:
+    client.models.register("fraud", str(python_model(tmp_path / "one", "len(rows[0])")))
+    endpoint = client.deploy("fraud-api", "fraud")
+    telemetry = client.session.provider.telemetry
+    assert list(telemetry.metrics(endpoint.state, Window())) == []
+    for _ in range(3):
+        endpoint.predict([[1.0]])
+    with pytest.raises(ModelError):
+        endpoint.invoke(b"no JSON")
+    samples = list(telemetry.metrics(endpoint.state, Window()))
+    totals = {name: sum(each.value for each in samples if each.name == name) for name in ("requests", "errors")}
+    assert totals == {"requests": 4, "errors": 1}
+    latencies = [each for each in samples if each.name == "latency"]
+    assert all(0 < each.value < 60_000 for each in latencies)
+    assert {each.labels["deployment"] for each in samples} == {"blue"}
+    past = Window(start=samples[0].time - 7200, end=samples[0].time - 3600)
+    assert list(telemetry.metrics(endpoint.state, past)) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"metricnames": "Requests"}, "Failed to find metric configuration"),
+        ({"timespan": "yesterday"}, "is not START/END"),
+        ({"interval": "PT90S"}, "whole number of minutes"),
+        ({"$filter": "color eq '*'"}, "is not one of the metric's dimensions"),
+    ],
+)
+def test_what_azure_monitor_cannot_tell_is_refused(account: Account, query: dict[str, str], said: str) -> None:
+    account.endpoint("asked")
+    place = "onlineEndpoints/asked/providers/microsoft.insights/metrics"
+    answer = account.send("GET", place, "2018-01-01", **query)
+    assert answer is not None
+    assert (answer.status, said in answer.body["error"]["message"]) == (400, True)
+    assert account.ask("GET", place, "2018-01-01")["value"][0]["timeseries"] == []

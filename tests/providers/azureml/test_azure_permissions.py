@@ -16,7 +16,7 @@ from cloudml.cli import main
 from cloudml.client import Client
 from cloudml.emulation.faults import Fault, Trouble
 from cloudml.errors import Denied
-from cloudml.spi import Scope
+from cloudml.spi import Scope, Window
 from cloudml.testing import emulated as emulation
 from cloudml.testing.conformance import python_model
 from cloudml_azureml.permissions import ALWAYS, CALLS, role
@@ -39,9 +39,10 @@ def needed(calls: list[str], subscription: str) -> set[str]:
     """The actions that some requests asked for, by the rule of the resource manager: kinds of resources and a verb."""
     found = set()
     for method, whose, path, _ in (match.groups() for call in calls if (match := ARM.match(call))):
-        below = path.partition(f"providers/{W}/")[2].split("/")[1:]
         if whose == subscription and f"providers/{W}/" in path:
-            found.add("/".join([W, *below[::2], VERBS[method]]).lower())
+            own, _, other = path.partition(f"providers/{W}/")[2].partition("/providers/")
+            kinds = [other] if other else [W, *own.split("/")[1::2]]
+            found.add("/".join([*kinds, VERBS[method]]).lower())
     return found
 
 
@@ -52,11 +53,15 @@ def whole_story(client: Client, folder: Path) -> None:
     assert "trained" in [*job.logs()]
     slow = client.train("slow", command="sleep 60", wait=False)
     slow.cancel()
+    data = folder / "data.csv"
+    data.write_text("x\n" + "1\n2\n" * 10)
     for name, answer in (("one", "1"), ("two", "2")):
-        client.models.register("fraud", str(python_model(folder / name, answer)), alias=name)
+        baseline = {"baseline": str(data), "alias": name}
+        client.models.register("fraud", str(python_model(folder / name, answer)), **baseline)
     endpoint = client.deploy("fraud-api", "fraud@one", capture=1.0, monitor={"schedule": "0 * * * *"})
     assert endpoint.predict([[1.0]]) == [1]
     assert [*endpoint.logs()]
+    assert [*client.session.provider.telemetry.metrics(endpoint.state, Window())]
     endpoint.deploy("fraud@two")
     endpoint.delete()
     client.models.delete("fraud")

@@ -32,6 +32,8 @@ VERSIONS = frozenset(
         *("2024-01-01-preview", "2024-10-01-preview", "2025-01-01-preview"),
     )
 )
+METRICS = "/providers/microsoft.insights/metrics"  # of another resource provider, below a resource of this one
+INSIGHTS = frozenset(("2018-01-01", "2019-07-01", "2021-05-01", "2023-10-01"))
 VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "POST": "action"}  # by which permissions end
 # What is left of a subscription's token buckets, as recorded; the emulator does not run out of them by itself.
 REMAINING = {
@@ -96,8 +98,11 @@ class Served:
     @property
     def action(self) -> str:
         """What a role must allow for it, by the permissions of Microsoft.MachineLearningServices."""
+        _, _, other = self.pattern.partition("/providers/")
         kinds = [part for part in self.pattern.split("/") if part and not part.startswith("{")]
-        return "/".join([f"{PROVIDER}/workspaces", *kinds, VERBS[self.method]])
+        return "/".join(
+            [other, VERBS[self.method]] if other else [f"{PROVIDER}/workspaces", *kinds, VERBS[self.method]]
+        )
 
     def match(self, parts: Sequence[str]) -> dict[str, str] | None:
         wanted = self.pattern.split("/") if self.pattern else []
@@ -130,8 +135,9 @@ class Front:
             raise Refused(400, "MissingApiVersionParameter", said)
         if above := self._subscriptions.respond(request):
             return above
-        if version not in VERSIONS:
-            raise _version(version, sorted(VERSIONS))
+        known = INSIGHTS if request.path.lower().endswith(METRICS) else VERSIONS
+        if version not in known:
+            raise _version(version, sorted(known))
         self._operations.settle()
         if found := OPERATION.fullmatch(request.path):
             return self._operation(found[2], found[3], version)

@@ -18,6 +18,7 @@ from cloudml_azureml.emulator.deployments import Deployments
 from cloudml_azureml.emulator.endpoints import Endpoints
 from cloudml_azureml.emulator.history import History
 from cloudml_azureml.emulator.jobs import Jobs
+from cloudml_azureml.emulator.meters import Meters
 from cloudml_azureml.emulator.operations import Operations
 from cloudml_azureml.emulator.runs import Runs
 from cloudml_azureml.emulator.schedules import Schedules
@@ -47,7 +48,8 @@ class AzureML:
         self.workspaces = Workspaces(self.storage)
         self.assets = Assets(self.storage)
         self.jobs = Jobs(self.runs, self.operations, self.workspaces)
-        self.serving = Serving(site, self.storage, self.store, self.directory)
+        self.meters = Meters()
+        self.serving = Serving(site, self.storage, self.store, self.directory, self.meters)
         self.endpoints = Endpoints(self.store, self.serving, self.operations, self.directory)
         self.deployments = Deployments(self.serving, self.operations)
         self.schedules = Schedules(self.store, self.jobs, self.operations)
@@ -66,8 +68,9 @@ class AzureML:
         self.server = serve(self.respond)
 
     def served(self) -> Sequence[Served]:
-        parts = (self.workspaces, self.assets, self.jobs, self.endpoints, self.deployments, self.schedules)
-        return [route for part in parts for route in part.routes()]
+        assets = (self.workspaces, self.assets, self.jobs, self.schedules)
+        serving = (self.endpoints, self.deployments, self.meters)
+        return [route for part in (*assets, *serving) for route in part.routes()]
 
     def respond(self, request: Request) -> Answer | None:
         answer = self._answer(request)
@@ -125,6 +128,7 @@ class AzureML:
         self.runs.close()
         self.operations.clear()
         self.serving.reset()
+        self.meters.clear()
         self.store.clear()
 
     def close(self) -> None:

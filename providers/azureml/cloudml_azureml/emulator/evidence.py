@@ -40,7 +40,7 @@ _OF = {
     ),
     Evidence.DOCUMENTED: (
         *("LIST computes", "GET computes", "POST jobs/cancel", "DELETE jobs"),
-        *("DELETE schedules", "POST schedules/trigger"),
+        *("DELETE schedules", "POST schedules/trigger", "LIST onlineEndpoints/providers/microsoft.insights/metrics"),
         *("LIST tenants", "LIST subscriptions", "GET subscriptions", "LIST resourceGroups", "GET resourceGroups"),
         *("DELETE onlineEndpoints", "DELETE onlineEndpoints/deployments", "POST onlineEndpoints/token", "POST score"),
         *("POST oauth2/v2.0/token", "GET discovery", "GET mfeOperationsStatus", "GET mfeOperationResults"),

@@ -21,6 +21,7 @@ from cloudml_azureml.emulator.answers import Document, Refused, Request
 from cloudml_azureml.emulator.collector import Collector
 from cloudml_azureml.emulator.durations import seconds
 from cloudml_azureml.emulator.fleet import Fleet, Instance
+from cloudml_azureml.emulator.meters import Meters
 from cloudml_azureml.emulator.ordered import meet
 from cloudml_azureml.emulator.signin import ML, Directory
 from cloudml_azureml.emulator.storage import Storage
@@ -81,8 +82,9 @@ class Served:
 class Serving:
     """All deployments of one emulator."""
 
-    def __init__(self, site: Site, storage: Storage, store: Store, directory: Directory) -> None:
+    def __init__(self, site: Site, storage: Storage, store: Store, directory: Directory, meters: Meters) -> None:
         self._site, self._storage, self._store, self._directory = site, storage, store, directory
+        self._meters = meters
         self._served: dict[Key, Served] = {}
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(32, "azureml-deploy")
@@ -224,8 +226,20 @@ class Serving:
             fleet = served.fleet
             with fleet.asked() as open:
                 if open:
-                    return self._limited(request, workspace, endpoint, served, fleet)
+                    began = time.monotonic()
+                    answer = self._answered(request, workspace, endpoint, served, fleet)
+                    self._meters.count(workspace, endpoint.name, name, answer, time.monotonic() - began)
+                    return answer
             time.sleep(0.005)
+
+    def _answered(
+        self, request: Request, workspace: Workspace, endpoint: Resource, served: Served, fleet: Fleet
+    ) -> Answer:
+        """A refusal is an answer as well."""
+        try:
+            return self._limited(request, workspace, endpoint, served, fleet)
+        except Refused as refused:
+            return refused.answer()
 
     def _limited(
         self, request: Request, workspace: Workspace, endpoint: Resource, served: Served, fleet: Fleet
