@@ -21,6 +21,7 @@ from cloudml_sagemaker.emulator import (
     endpoints,
     executions,
     jobs,
+    localstack,
     models,
     monitors,
     packages,
@@ -33,7 +34,6 @@ from cloudml_sagemaker.emulator.accounts import Scope, Timing, World
 from cloudml_sagemaker.emulator.containers import SECRET
 from cloudml_sagemaker.emulator.front import Answer, Backend, Front, Request, Streamed
 from cloudml_sagemaker.emulator.invoking import Runtime
-from cloudml_sagemaker.emulator.localstack import SERVICES, LocalStack, python
 from cloudml_sagemaker.emulator.motos import Moto
 from cloudml_sagemaker.emulator.others import Others
 from cloudml_sagemaker.emulator.problems import DEFECTS
@@ -79,11 +79,11 @@ class _Running:
     """The server and what is behind it."""
 
     def __init__(self, site: Site, timing: Timing) -> None:
-        found = python()
-        self.localstack = LocalStack(site.folder, found) if found else None
+        self.localstack = localstack.asked_for(site.folder)
         self.front = Front(self._choose)
         self.world = World(site, Services(f"http://127.0.0.1:{self.front.port}"), timing)
-        self._others = Others(self.world, Moto(), dict.fromkeys(SERVICES, self.localstack) if self.localstack else {})
+        sources = dict.fromkeys(localstack.SERVICES, self.localstack) if self.localstack else {}
+        self._others = Others(self.world, Moto(), sources)
         self._control = Control(self.world, OPERATIONS, self._others.account)
         self._runtime = Runtime(self.world, self._others.account)
         self._scaling = scaling.Scaling(self.world, self._others.account, self._others)

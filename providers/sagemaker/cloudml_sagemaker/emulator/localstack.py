@@ -28,17 +28,8 @@ from cloudml_sagemaker.emulator.signing import CREDENTIAL, account_in
 
 VARIABLE = "CLOUDML_LOCALSTACK"
 SERVICES = ("s3", "iam", "sts", "monitoring", "logs", "sns", "sqs")  # as their hosts begin
-MODELS = (
-    "s3",
-    "kms",
-    "iam",
-    "sts",
-    "cloudwatch",
-    "logs",
-    "sns",
-    "sqs",
-    "sqs-query",
-)  # whose models it reads
+# The services whose models it reads: of those, of the key service that S3 asks, and the older form of SQS.
+MODELS = ("s3", "kms", "iam", "sts", "cloudwatch", "logs", "sns", "sqs", "sqs-query")
 NEEDS = (
     "localstack-core[base-runtime]==4.13.1",  # the newest that runs on Python 3.11
     "moto-ext>=5.1.18",
@@ -63,13 +54,14 @@ SETTINGS = {
 }
 
 
-def python() -> str | None:
-    """The Python that is to run LocalStack; None if nobody asked for it. Raises MissingExtra."""
+def asked_for(folder: Path) -> LocalStack | None:
+    """The one that the environment asks for, which is starting. Raises MissingExtra."""
     named = os.environ.get(VARIABLE)
     if not named:
         return None
     if found := shutil.which(named):
-        return os.path.abspath(found)  # it is started elsewhere; a link stays one, or the environment is another
+        # It is started elsewhere; and a link stays one, or it would have other packages.
+        return LocalStack(folder, os.path.abspath(found))
     raise absent(f"{named}: no such program")
 
 
@@ -162,7 +154,7 @@ class LocalStack:
                 body = response.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if fresh:
+                if fresh or isinstance(error, TimeoutError):
                     raise Refused("ServiceUnavailable", f"LocalStack does not answer: {error!r}", 503) from error
                 continue  # it had been idle for too long
             self._idle.append(connection)
