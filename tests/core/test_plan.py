@@ -139,6 +139,26 @@ def test_a_kill_at_every_point_of_apply(shop: Shop, record_property: Callable[[s
     assert len(points.passed) > 40
 
 
+def test_a_kill_at_every_point_of_several_runs(shop: Shop, record_property: Callable[[str, object], None]) -> None:
+    jobs = {f"train-{number}": TrainingJob(command="sleep", params={"n": number}) for number in range(3)}
+
+    def wanted(shop: Shop) -> Wanted:
+        return replace(shop.wanted(), jobs=jobs, models={}, endpoints={})
+
+    points = Points()
+    planning.apply(shop.client(points=points), wanted(shop))
+    expected, log = shop.world.snapshot(), sorted(shop.world.log)
+    for number, point in enumerate(points.passed, 1):
+        other = Shop(shop.cloud, shop.source)
+        with pytest.raises(Killed):
+            planning.apply(other.client(points=kill_at(number)), wanted(other))
+        planning.apply(other.client(), wanted(other))
+        assert other.world.snapshot() == expected, f"killed at point {number}: {point}"
+        assert sorted(other.world.log) == log, f"killed at point {number}: {point}"
+    record_property(POINTS, len(points.passed))
+    assert len(points.passed) > 20
+
+
 def test_a_failed_run_stops_there_until_it_is_asked_for_again(shop: Shop) -> None:
     with pytest.raises(RunFailed) as failed:
         planning.apply(shop.client(), shop.wanted("fail"))

@@ -145,9 +145,10 @@ def _shares(traffic: tuple[str, ...]) -> dict[str, int]:
 def predict(run: Run, endpoint: str, data: str, deployment: str | None) -> None:
     """Ask ENDPOINT for predictions: one per row."""
     from cloudml.cli.request import answer, request
+    from cloudml.handles import EndpointHandle
 
     body, content_type = request(data)
-    payload = run.client().endpoints.get(endpoint).invoke(body, content_type, deployment)
+    payload = EndpointHandle(run.client().session, endpoint).invoke(body, content_type, deployment)
     run.out.predictions(answer(payload.body))
 
 

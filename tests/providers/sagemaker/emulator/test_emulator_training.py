@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from aws_account import Account, archive, eventually, unpacked
@@ -241,6 +242,30 @@ def test_lists_are_filtered_sorted_and_in_pages(aws: Account) -> None:
     created = aws.sm.describe_training_job(TrainingJobName="list-c")["CreationTime"]
     before = aws.sm.list_training_jobs(CreationTimeBefore=created, SortBy="Name")["TrainingJobSummaries"]
     assert "other" not in [each["TrainingJobName"] for each in before]
+    modified = aws.sm.describe_training_job(TrainingJobName="other")["LastModifiedTime"]
+    since = aws.sm.list_training_jobs(LastModifiedTimeAfter=modified, MaxResults=100)["TrainingJobSummaries"]
+    assert "other" in [each["TrainingJobName"] for each in since], "a client asks by the second"
+    later = modified + timedelta(seconds=2)
+    assert not aws.sm.list_training_jobs(LastModifiedTimeAfter=later)["TrainingJobSummaries"]
+    with pytest.raises(ClientError, match="less than or equal to 100"):
+        aws.sm.list_training_jobs(MaxResults=101)
+
+
+def test_a_list_of_what_is_in_progress_has_no_more_and_no_less(aws: Account) -> None:
+    running = [f"slow-{number}" for number in range(12)]
+    for name in running:
+        aws.sm.create_training_job(**aws.job(name, "import time; time.sleep(60)"))
+    aws.train("done", "pass")
+    pages = aws.sm.get_paginator("list_training_jobs").paginate(
+        StatusEquals="InProgress", PaginationConfig={"PageSize": 5}
+    )
+    found = [[each["TrainingJobName"] for each in page["TrainingJobSummaries"]] for page in pages]
+    assert [len(page) for page in found] == [5, 5, 2]
+    assert sorted(name for page in found for name in page) == sorted(running)
+    for name in running:
+        aws.sm.stop_training_job(TrainingJobName=name)
+    left = aws.sm.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
+    assert not left, "what is stopping is in progress no more"
 
 
 def test_an_archive_that_leads_out_of_its_folder_is_refused(aws: Account) -> None:
