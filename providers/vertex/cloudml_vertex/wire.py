@@ -123,8 +123,15 @@ class Wire:
         return self._client("EndpointServiceClient")
 
     def _operations(self, resource: str) -> list[dict[str, Any]]:
-        answer = self._longrunning.list_operations(operations_pb2.ListOperationsRequest(name=resource))
-        return [_plain(each) for each in answer.operations]
+        """All pages: which operation comes first is not promised."""
+        found: list[dict[str, Any]] = []
+        ask = operations_pb2.ListOperationsRequest(name=resource)
+        while True:
+            answer = self._longrunning.list_operations(ask)
+            found += [_plain(each) for each in answer.operations]
+            if not answer.next_page_token:
+                return found
+            ask.page_token = answer.next_page_token
 
     def _get_operation(self, name: str) -> dict[str, Any]:
         answer = self._longrunning.get_operation(operations_pb2.GetOperationRequest(name=name))

@@ -6,7 +6,9 @@ python train_and_serve.py BUCKET IMAGE NONCE [grpc | rest]
 import sys
 import time
 
+from google.api_core import exceptions
 from google.cloud import aiplatform, resourcemanager_v3, storage
+from google.cloud.aiplatform import model_monitoring
 
 bucket_name, image, nonce, transport = sys.argv[1:5]
 aiplatform.init(location="us-central1", staging_bucket=f"gs://{bucket_name}", api_transport=transport)
@@ -84,6 +86,38 @@ assert answer.predictions == [nonce], answer
 endpoint.deploy(second, deployed_model_display_name="two", machine_type="e2-standard-2", traffic_percentage=20)
 ids = {each.display_name: each.id for each in endpoint.list_models()}
 assert endpoint.traffic_split == {ids["one"]: 80, ids["two"]: 20}
+
+# -- watch what comes in: pending until somebody asks, and not to be changed before
+job_of = aiplatform.ModelDeploymentMonitoringJob
+drift = model_monitoring.DriftDetectionConfig(drift_thresholds={"amount": 0.3})
+watch = job_of.create(
+    display_name="watch",
+    endpoint=endpoint,
+    logging_sampling_strategy=model_monitoring.RandomSampleConfig(sample_rate=0.8),
+    schedule_config=model_monitoring.ScheduleConfig(monitor_interval=1),
+    alert_config=model_monitoring.EmailAlertConfig(user_emails=["me@example.org"], enable_logging=True),
+    objective_configs=model_monitoring.ObjectiveConfig(drift_detection_config=drift),
+)
+STATES = aiplatform.gapic.JobState
+assert watch.state == STATES.JOB_STATE_PENDING
+try:
+    watch.update(schedule_config=model_monitoring.ScheduleConfig(monitor_interval=2))
+except exceptions.BadRequest as error:
+    assert "pending" in str(error), error
+else:
+    raise AssertionError("a pending job was changed")
+endpoint.predict(instances=[[1.0]], use_dedicated_endpoint=True)
+assert watch.state == STATES.JOB_STATE_RUNNING
+watch.update(schedule_config=model_monitoring.ScheduleConfig(monitor_interval=2))
+watch.pause()
+assert watch.state == STATES.JOB_STATE_PAUSED
+watch.resume()
+assert [each.display_name for each in job_of.list()] == ["watch"]
+watched = {each.deployed_model_id for each in watch._gca_resource.model_deployment_monitoring_objective_configs}
+assert watched == {*ids.values()}, watched
+watch.delete()
+assert job_of.list() == []
+
 endpoint.update(traffic_split={ids["one"]: 0, ids["two"]: 100})
 raw = endpoint.raw_predict(
     body=b'{"instances": [[1.0]]}', headers={"Content-Type": "application/json"}, use_dedicated_endpoint=True

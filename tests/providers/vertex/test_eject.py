@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
 from cloudml.cli import main
+from cloudml.emulation.running import Running
 
 PROJECT = """
 version: 1
@@ -39,3 +43,37 @@ def test_each_file_is_a_request(running: object, bucket: str, tmp_path: Path, mo
     assert [pool.replica_count for pool in spec.worker_pool_specs] == [1, 1]
     wanted = ["CreateCustomJob", "UploadModel", "CreateEndpoint", "UploadModel", "DeployModel", "UpdateEndpoint"]
     assert [call["operation"] for call in native] == wanted
+
+
+if shutil.which("gcloud"):
+
+    def test_gcloud_takes_the_file_of_a_job_and_the_job_runs(
+        running: Running, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the provider's page says; what the job reads is in the bucket, since cloudml ran it once."""
+        monkeypatch.chdir(tmp_path)
+        for variable in ("CLOUDML_VERTEX_PROJECT", "CLOUDML_VERTEX_BUCKET", "CLOUDSDK_CORE_PROJECT"):
+            monkeypatch.setenv(variable, bucket)
+        project, _, _ = PROJECT.partition("models:")
+        Path("cloudml.yaml").write_text(
+            f"{project}environments: {{gcp: {{provider: vertex}}}}\n".replace(", nodes: 2", "")
+        )
+        for command in (["eject", "out", "-e", "gcp"], ["apply", "-e", "gcp"]):
+            answer = CliRunner().invoke(main, command)
+            assert answer.exit_code == 0, answer.output
+        (file,) = Path("out/calls").glob("*-job-CreateCustomJob.json")
+        spec = json.loads(file.read_text())["document"]["customJob"]["jobSpec"]
+        Path("job.json").write_text(json.dumps(spec))
+        gcloud("ai", "custom-jobs", "create", "--display-name=by-hand", "--config=job.json")
+        (made,) = json.loads(gcloud("ai", "custom-jobs", "list", "--filter=displayName=by-hand", "--format=json"))
+        assert made["jobSpec"] == spec
+        deadline = time.monotonic() + 120
+        while made["state"] not in ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED"):
+            assert time.monotonic() < deadline, made
+            made = json.loads(gcloud("ai", "custom-jobs", "describe", made["name"], "--format=json"))
+        assert made["state"] == "JOB_STATE_SUCCEEDED", made["error"]
+
+    def gcloud(*arguments: str) -> str:
+        done = subprocess.run(["gcloud", *arguments, "--quiet"], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout

@@ -7,7 +7,8 @@ the project's research of November 2026, and holds the messages that are sent he
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,8 @@ def check(call: Call) -> None:
     kind = getattr(aiplatform_v1, f"{call.operation}Request")
     message = kind.pb(kind())
     json_format.ParseDict(_known(call.document), message)
-    missing = list(_missing(message))
-    assert not missing, f"{call.operation}: required and missing: {missing}"
+    lacking = list(missing(message))
+    assert not lacking, f"{call.operation}: required and missing: {lacking}"
 
 
 def _known(value: Any) -> Any:
@@ -80,18 +81,31 @@ def _known(value: Any) -> Any:
     return [_known(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-def _missing(message: Message, path: str = "") -> Iterator[str]:
+def missing(message: Message, path: str = "", asked: Collection[str] | None = None) -> Iterator[str]:
     """Required strings, messages and lists that are empty; a zero is no missing number (facts, vertex.md §5)."""
-    fields = {field.name: field for field in message.DESCRIPTOR.fields}
-    for name in REQUIRED.get(message.DESCRIPTOR.full_name, ()):
-        field, value = fields[name], getattr(message, name)
-        empty = not message.HasField(name) if field.message_type and not _repeated(field) else not value
-        if empty and (field.message_type or field.cpp_type == field.CPPTYPE_STRING or _repeated(field)):
+    for name in required(message, asked):
+        field, value = message.DESCRIPTOR.fields_by_name[name], getattr(message, name)
+        if not message.HasField(name) if field.message_type and not _repeated(field) else not value:
             yield f"{path}{name}"
     for field, value in message.ListFields():
         if field.message_type and not field.message_type.GetOptions().map_entry:
             for each in value if _repeated(field) else [value]:
-                yield from _missing(each, f"{path}{field.name}.")
+                yield from missing(each, f"{path}{field.name}.", masked(message))
+
+
+def required(message: Message, asked: Collection[str] | None = None) -> Iterator[str]:
+    """The fields of a message that are required of it; ``asked`` are those that an update is about."""
+    fields = message.DESCRIPTOR.fields_by_name
+    for name in REQUIRED.get(message.DESCRIPTOR.full_name, ()):
+        text = fields[name].message_type or fields[name].cpp_type == fields[name].CPPTYPE_STRING
+        if (text or _repeated(fields[name])) and (asked is None or name in asked):
+            yield name
+
+
+def masked(message: Any) -> Collection[str] | None:
+    """The fields that an update's mask names; None for any other message. gcloud sends no others, whatever they are."""
+    mask = getattr(message, "update_mask", None)
+    return {re.sub("([A-Z])", r"_\1", path).lower().split(".")[0] for path in mask.paths} if mask else None
 
 
 def _repeated(field: Any) -> bool:

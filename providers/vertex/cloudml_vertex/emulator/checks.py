@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def masked(kind: str, mask: Sequence[str]) -> Sequence[str]:
     """The fields of an update mask, in the proto's words. Raises Problem for none, and for one that cannot change."""
     if not mask:
         raise wrong_fields(("update_mask", "Required field is not set."))
-    fields = [re.sub(r"(?<!^)(?=[A-Z])", "_", path).lower() for path in mask]
+    fields = [snake(path) for path in mask]
     known = getattr(aiplatform_v1, kind).pb().DESCRIPTOR.fields_by_name
     fixed = {*RULES["immutable"].get(kind, ()), *RULES["output_only"].get(kind, ())}
     for field in fields:
@@ -71,10 +71,13 @@ def masked(kind: str, mask: Sequence[str]) -> Sequence[str]:
     return fields
 
 
-def _missing(message: Any, path: str) -> Iterator[str]:
+def _missing(message: Any, path: str, asked: Collection[str] | None = None) -> Iterator[str]:
+    """``asked``: of what is updated, the fields that the mask names; gcloud leaves out all others, required or not."""
     descriptor = message.DESCRIPTOR
     fields = {field.name: field for field in descriptor.fields}
     for name in RULES["required"].get(descriptor.full_name.removeprefix(PACKAGE), ()):
+        if asked is not None and name not in asked:
+            continue
         field = fields[name]
         single = field.message_type is not None and not field.is_repeated
         text = field.is_repeated or field.cpp_type == field.CPPTYPE_STRING  # a number's zero is no missing number
@@ -85,4 +88,16 @@ def _missing(message: Any, path: str) -> Iterator[str]:
             continue
         for index, each in enumerate(value if field.is_repeated else [value]):
             place = f"{field.name}[{index}]" if field.is_repeated else field.name
-            yield from _missing(each, f"{path}{place}.")
+            yield from _missing(each, f"{path}{place}.", _asked(message))
+
+
+def _asked(request: Any) -> Collection[str] | None:
+    """What an update's mask names, in the proto's words; None for any other message."""
+    if "update_mask" not in request.DESCRIPTOR.fields_by_name or not request.update_mask.paths:
+        return None
+    return {snake(path.partition(".")[0]) for path in request.update_mask.paths}
+
+
+def snake(name: str) -> str:
+    """In the proto's words."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -33,7 +33,8 @@ from cloudml_vertex.emulator.world import World
 PROJECT, LOCATION, BUCKET = "cloudml-emulated", "us-central1", "cloudml-emulated"
 REPOSITORY = "cloudml"
 IMAGE = f"{LOCATION}-docker.pkg.dev/{PROJECT}/{REPOSITORY}/cloudml-serve:latest"
-APIS = tuple(f"{region}-aiplatform.googleapis.com" for region in REGIONS)
+# What gcloud predicts with has a host of its own.
+APIS = tuple(f"{region}{part}-aiplatform.googleapis.com" for part in ("", "-prediction") for region in REGIONS)
 # Hosts that answer both HTTP and gRPC.
 GRPC = (*APIS, "*.prediction.vertexai.goog", "cloudresourcemanager.googleapis.com")
 COLLECTIONS = ("customJobs", "models", "endpoints", "modelDeploymentMonitoringJobs", "repositories")
@@ -115,9 +116,12 @@ class Vertex:
         )
 
     def environment(self) -> Mapping[str, str]:
-        """What a program needs: Google's own variables, and those of cloudml's provider."""
+        """What a program needs: Google's own variables, gcloud's among them, and those of cloudml's provider."""
         return {
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.directory.file),
+            "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(self.directory.file),
+            "CLOUDSDK_CORE_PROJECT": PROJECT,
+            "CLOUDSDK_AI_REGION": LOCATION,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "GOOGLE_CLOUD_LOCATION": LOCATION,
             "CLOUDML_VERTEX_PROJECT": PROJECT,
@@ -131,7 +135,8 @@ class Vertex:
         own = f"cloudml-{uuid.uuid4().hex[:12]}"
         self.buckets.make(own)
         self.repositories.make(own, LOCATION, REPOSITORY)
-        return {"GOOGLE_CLOUD_PROJECT": own, "CLOUDML_VERTEX_PROJECT": own, "CLOUDML_VERTEX_BUCKET": own}
+        projects = dict.fromkeys(("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT", "CLOUDML_VERTEX_PROJECT"), own)
+        return {**projects, "CLOUDML_VERTEX_BUCKET": own}
 
     def furnish(self) -> None:
         """What the account has from the beginning: a bucket, and a repository for images."""

@@ -20,7 +20,7 @@ from cloudml.emulation.faults import Faults, Trouble
 from cloudml_vertex.emulator import checks
 from cloudml_vertex.emulator.operations import Operations
 from cloudml_vertex.emulator.problems import Lost, Problem
-from cloudml_vertex.emulator.world import World
+from cloudml_vertex.emulator.world import World, page
 
 ROUTES: Mapping[str, Any] = json.loads((Path(__file__).parent / "routes.json").read_text())
 PACKAGE = "/google.cloud.aiplatform.v1."
@@ -120,7 +120,8 @@ class Core:
             return found
 
     def _list(self, request: Any) -> Any:
-        return operations_pb2.ListOperationsResponse(operations=self._operations.under(request.name))
+        found, token = page(request, self._operations.under(request.name))
+        return operations_pb2.ListOperationsResponse(operations=found, next_page_token=token)
 
     def _keep(self, request: Any) -> Any:
         """Cancelling is best effort, and an operation stays where it is."""

@@ -17,11 +17,12 @@ from cloudml_vertex.emulator.problems import Problem, invalid
 
 RESOURCE = r"projects/[^/]+/locations/[^/]+/(?:[^/:]+/[^/:]+)"
 OPERATION = re.compile(
-    rf"/(?:v1|ui)/({RESOURCE}(?:/[^/:]+/[^/:]+)?/operations/[^/:]+|projects/[^/]+/locations/[^/]+/operations/[^/:]+)(:wait|:cancel)?"
+    rf"/(?:v1|v1beta1|ui)/({RESOURCE}(?:/[^/:]+/[^/:]+)?/operations/[^/:]+|projects/[^/]+/locations/[^/]+/operations/[^/:]+)(:wait|:cancel)?"
 )
-OPERATIONS = re.compile(rf"/(?:v1|ui)/({RESOURCE})/operations")
+OPERATIONS = re.compile(rf"/(?:v1|v1beta1|ui)/({RESOURCE})/operations")
 RAW = re.compile(r"/v1/(projects/[^/]+/locations/[^/]+/endpoints/[^/:]+):rawPredict")
 VARIABLE = re.compile(r"\{([a-z_.]+)=([^}]+)\}")
+MASKS = ("updateMask", "update_mask", "readMask", "read_mask")
 SYSTEM = ("$alt", "alt", "key", "prettyPrint", "$prettyPrint", "fields", "quotaUser", "userProject", "access_token")
 
 
@@ -51,7 +52,7 @@ class RestFront:
         if match := OPERATION.fullmatch(path):
             return self._operation(request, match[1], match[2])
         if request.method == "GET" and (match := OPERATIONS.fullmatch(path)):
-            return self._answered(request, LONGRUNNING + "ListOperations", {"name": match[1]})
+            return self._answered(request, LONGRUNNING + "ListOperations", {**_query(request), "name": match[1]})
         for rule in self._rules:
             found = rule.pattern.fullmatch(path) if rule.method == request.method else None
             if found:
@@ -66,10 +67,7 @@ class RestFront:
         asked: dict[str, Any] = body if rule.body == "*" else {rule.body: body} if rule.body else {}
         place, _, last = rule.variable.rpartition(".")
         (asked.setdefault(place, {}) if place else asked)[last] = name
-        for key, value in request.query.items():
-            if key not in SYSTEM:
-                asked[key] = value
-        return asked
+        return asked | _query(request)
 
     def _answered(self, request: Request, path: str, asked: Mapping[str, Any]) -> Answer:
         message = self._core.methods[path].request()
@@ -101,6 +99,16 @@ class RestFront:
             "RawPredict", endpoint.rpartition("/")[2], lambda: self._predictions.raw(endpoint, request.body, kind)
         )
         return Answer(raw.reply.status, raw.reply.body, {"Content-Type": raw.reply.kind, **raw.headers})
+
+
+def _query(request: Request) -> dict[str, str]:
+    """A mask may have the proto's words too (gcloud's), of which ``json_format`` takes its own alone."""
+    given = {key: value for key, value in request.query.items() if key not in SYSTEM}
+    return {key: _camel(value) if key in MASKS else value for key, value in given.items()}
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
 
 
 def _rules(path: str, route: Mapping[str, Any]) -> list[Rule]:

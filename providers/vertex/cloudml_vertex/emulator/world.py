@@ -133,4 +133,6 @@ def _text(row: Any, attribute: str) -> str:
     if field is None:
         raise invalid(f"The filter names {attribute!r}, which {row.DESCRIPTOR.name} does not have.")
     value = getattr(row, attribute)
-    return str(field.enum_type.values_by_number[value].name) if field.enum_type else str(value)
+    if field.enum_type:
+        return str(field.enum_type.values_by_number[value].name)
+    return str(value).lower() if isinstance(value, bool) else str(value)
