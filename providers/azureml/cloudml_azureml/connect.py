@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azure.identity import DefaultAzureCredential
+from azure.identity import (
+    AzureCliCredential,
+    DefaultAzureCredential,
+    EnvironmentCredential,
+    ManagedIdentityCredential,
+)
 
 from cloudml.errors import ConfigError
 from cloudml.objects import Objects
@@ -22,6 +28,13 @@ from cloudml_azureml.telemetry import AzureTelemetry
 from cloudml_azureml.wire import Wire
 
 WORKSPACE = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}"
+# By the setting ``credential``; each asks nobody before the first call.
+CREDENTIALS: Mapping[str, Callable[[Any], Any]] = {
+    "default": lambda config: DefaultAzureCredential(managed_identity_client_id=config.client_id),
+    "environment": lambda config: EnvironmentCredential(),
+    "cli": lambda config: AzureCliCredential(tenant_id=config.tenant or ""),
+    "managed-identity": lambda config: ManagedIdentityCredential(client_id=config.client_id),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,7 @@ def provider(config: Any, caller: Caller) -> AzureProvider:
         _needed("resource_group", config.resource_group, "CLOUDML_AZUREML_RESOURCE_GROUP"),
         _needed("workspace", config.workspace, "CLOUDML_AZUREML_WORKSPACE"),
     ]
-    credential = DefaultAzureCredential()
+    credential = CREDENTIALS[config.credential](config)
     wire = Wire(WORKSPACE.format(*place), config.location, credential, caller)
     artifacts = Objects(Blobs(wire, caller))
     history = History(wire, credential, caller)

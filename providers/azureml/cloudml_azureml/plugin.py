@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,9 @@ class Config(BaseModel):
     Each is by default what ``CLOUDML_AZUREML_SUBSCRIPTION`` (else ``AZURE_SUBSCRIPTION_ID``), ``_RESOURCE_GROUP``,
     ``_WORKSPACE``, ``_IMAGE`` and ``_COMPUTE`` say. ``image`` is the universal image that serves, ``training_image``
     any image with Python 3.9 or newer and a shell; ``compute`` a cluster's name, by default serverless machines.
-    ``location`` is asked of the workspace where it is not given.
+    ``location`` is asked of the workspace where it is not given. ``credential`` is who asks: by ``default`` whoever
+    azure-identity's chain finds first, else one of it alone; ``client_id`` names a user-assigned managed identity,
+    ``tenant`` the one of ``az login`` where there are several.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +34,9 @@ class Config(BaseModel):
     image: str | None = Field(default=None, min_length=1)
     training_image: str = Field(default="python:3.11-slim", min_length=1)
     compute: str | None = Field(default=None, min_length=1)
+    credential: Literal["default", "environment", "cli", "managed-identity"] = "default"
+    client_id: str | None = Field(default=None, min_length=1)
+    tenant: str | None = Field(default=None, min_length=1)
 
 
 def connect(config: Any, caller: Caller) -> Provider:

@@ -13,7 +13,9 @@ import pytest
 from azure_account import Account, Emulated
 from cli_told import SERVED, CommandLine
 
+import cloudml
 from cloudml.emulation.faults import Fault, Trouble
+from cloudml.errors import Unauthenticated
 from cloudml.testing import emulated as emulation
 from cloudml.testing.conformance import python_model
 
@@ -48,6 +50,23 @@ def test_no_credential(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = told(4)
     assert "az login" in said
     assert len(said.splitlines()) == 2
+
+
+def test_one_credential_alone_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chain would have found the variables; whoever names one credential gets its answer and no other's."""
+    monkeypatch.setenv("PATH", str(here))
+    said = told(4, credential="cli")
+    assert "Azure CLI not found on path" in said
+    assert len(said.splitlines()) == 2
+    assert "must be 'default', 'environment', 'cli' or 'managed-identity'" in told(3, credential="password")
+
+
+def test_the_environment_s_credential_is_enough(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = cloudml.connect("azureml", project="shop", credential="environment")
+    assert client.jobs.list() == []
+    monkeypatch.delenv("AZURE_CLIENT_SECRET")
+    with pytest.raises(Unauthenticated, match="EnvironmentCredential"):
+        cloudml.connect("azureml", project="shop", credential="environment").jobs.list()
 
 
 def test_a_secret_that_is_wrong(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
