@@ -69,13 +69,11 @@ def test_nothing_is_left_of_it(localstack: str) -> None:
         account.close()
         folder = up.folder
         (pid,) = processes(folder)
-        ((address, port),) = listening(pid)
+        ((address, _),) = listening(pid)
         assert address == "127.0.0.1"
         assert [*folder.glob("sagemaker/localstack/root/*")]
-    assert not Path(f"/proc/{pid}").exists()
+    assert processes(folder) == []
     assert not folder.exists()
-    with socket.socket() as tried, pytest.raises(ConnectionRefusedError):
-        tried.connect(("127.0.0.1", port))
 
 
 def test_it_ends_with_an_emulation_that_is_killed(localstack: str, tmp_path: Path) -> None:
