@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import shutil
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import cloudml
+from cloudml.content import files
 from cloudml.errors import ConfigError
-from cloudml.images.recipe import Recipe, recipe
+from cloudml.images.recipe import ROOMS, Recipe, recipe
 
 BASE = "python:3.11-slim"
 DOCKERFILE = """\
@@ -144,3 +147,24 @@ def test_a_base_that_is_no_name_is_refused_or_the_default(base: str) -> None:
 def test_a_model_that_is_no_folder_is_refused(model: Path) -> None:
     with pytest.raises(ConfigError, match="is not a folder"):
         recipe(BASE, model=model / "model.py")
+
+
+def test_the_image_s_library_imports_nothing_that_is_not_in_it() -> None:
+    package = Path(cloudml.__file__).parent
+    there = {name for name, _ in files(package) if any(name == room or name.startswith(room) for room in ROOMS)}
+    for name in sorted(each for each in there if each.endswith(".py") and each != "__init__.py"):
+        for module in imported(ast.parse((package / name).read_text())):
+            place = module.replace(".", "/")
+            assert {f"{place}.py", f"{place}/__init__.py", f"{place.rpartition('/')[0]}.py"} & there, (name, module)
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The modules of cloudml that a file imports when it runs, below the package; a name of a module counts as one."""
+    checked = {each for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+               for each in ast.walk(node)}  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in checked:
+            if node.module == "cloudml":
+                yield from (each.name for each in node.names)
+            elif node.module and node.module.startswith("cloudml."):
+                yield node.module.removeprefix("cloudml.")

@@ -27,7 +27,10 @@ LABEL = "cloudml-recipe"
 PORT = 8080
 DISTRIBUTION = "cloudml-sdk"
 # The rooms of cloudml that run inside the image; the layers' contracts let them import nothing else.
-ROOMS = ("__init__.py", "content.py", "errors.py", "states.py", "bundle.py", "py.typed", "runtime/", "monitoring/")
+ROOMS = (
+    *("__init__.py", "bundle.py", "content.py", "errors.py", "payloads.py", "states.py", "py.typed"),
+    *("runtime/", "monitoring/"),
+)
 CACHES = {  # whoever runs the image, /tmp is all that can be written
     "HOME": "/tmp",
     "XDG_CACHE_HOME": "/tmp/.cache",
