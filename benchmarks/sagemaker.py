@@ -13,6 +13,7 @@ beside the boto3 call below it. *files*: small files uploaded, beside loops over
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -214,21 +215,35 @@ def overhead() -> None:
         cloud.models.register("fraud", folder)
     endpoint, body = cloud.deploy("bench-api", "fraud"), b'{"instances": [[1, 2]]}'
     store = cloud.session.provider.artifacts
-    asked: dict[str, Callable[[], object]] = {
-        "a job's state, boto3": partial(sm.describe_training_job, TrainingJobName=job.id),
-        "a job's state, cloudml": lambda: job.state,
-        "a prediction, boto3": lambda: runtime.invoke_endpoint(
-            EndpointName="bench-api", Body=body, ContentType="application/json"
-        )["Body"].read(),
-        "a prediction, cloudml": lambda: endpoint.predict([[1, 2]]),
-        "a document stored, boto3": partial(s3.put_object, Bucket=bucket, Key="bench", Body=b"{}"),
-        "a document stored, cloudml": partial(store.put, "bench/one", b"{}"),
-    }
-    for name, act in asked.items():
-        made, _ = during(act)
-        row(f"{name} ({made.total()} calls)", timed(act))
+    paired("a job's state", partial(sm.describe_training_job, TrainingJobName=job.id), lambda: job.state)
+    asked = {"EndpointName": "bench-api", "Body": body, "ContentType": "application/json"}
+
+    def plain() -> object:
+        return json.loads(runtime.invoke_endpoint(**asked)["Body"].read())
+
+    paired("a prediction", plain, lambda: endpoint.predict([[1, 2]]))
+    put = partial(s3.put_object, Bucket=bucket, Key="bench", Body=b"{}")
+    paired("a document stored", put, partial(store.put, "bench/one", b"{}"))
     job.cancel()
     endpoint.delete()
+
+
+def paired(name: str, theirs: Callable[[], object], ours: Callable[[], object]) -> None:
+    """Both in turns: their time until the answer, and the CPU that the caller takes."""
+    acts = {"boto3": theirs, "cloudml": ours}
+    counts = {who: during(act)[0].total() for who, act in acts.items()}
+    found: dict[str, list[tuple[float, float]]] = {who: [] for who in acts}
+    end = time.perf_counter() + 2 * SECONDS
+    while time.perf_counter() < end:
+        for who, act in acts.items():
+            began, spent = time.perf_counter(), time.thread_time()
+            act()
+            found[who].append((time.perf_counter() - began, time.thread_time() - spent))
+    for who, taken in found.items():
+        wall, cpu = (1000 * statistics.median(each) for each in zip(*taken, strict=True))
+        print(
+            f"  {name:20}{who:8}{wall:8.2f} ms, CPU {cpu:6.2f} ms  {counts[who]} calls  (of {len(taken)})", flush=True
+        )
 
 
 def files(count: int) -> None:

@@ -30,6 +30,7 @@ class Watch:
         self._jobs, self._wait, self._events = jobs, wait, events
         self.left: dict[Key, Phase | None] = {}
         self._missed: dict[Key, float] = {}
+        self._told: State | None = None
 
     def add(self, keys: Iterable[Key]) -> None:
         self.left |= dict.fromkeys(keys)
@@ -43,6 +44,7 @@ class Watch:
             if ended := self._look():
                 for key in ended:
                     del self.left[key]
+                    self._missed.pop(key, None)
                 return ended
             first, phase = next(iter(self.left.items()))
             others = f" and {len(self.left) - 1} more" if len(self.left) > 1 else ""
@@ -58,21 +60,25 @@ class Watch:
         return ended
 
     def _look(self) -> dict[Key, State | None]:
-        """Those that have ended since the last look."""
-        going, ended = self._listed(), dict[Key, State | None]()
+        """Those that have ended since the last look; tells what has changed, and if nothing has, of the last again."""
+        going, ended, changed = self._listed(), dict[Key, State | None](), False
         for key, before in [*self.left.items()]:
-            phase = going.get(key)
-            if phase is None:
-                state = self._jobs.observe(key, None)
-                if self._over(key, state):
-                    ended[key] = state
-                    self._events.emit(Event(Happened.DONE, key, "done", state=state))
-                    continue
-                phase = state.phase if state else None
-            self.left[key] = phase
-            if phase is not None and phase is not before:
-                self._events.emit(Event(Happened.WAITING, key, phase.value))
+            state = State(key, going[key], owner=None) if key in going else self._jobs.observe(key, None)
+            if self._over(key, state):
+                ended[key] = state
+                self._events.emit(Event(Happened.DONE, key, "done", state=state))
+                continue
+            self.left[key] = phase = state.phase if state else None
+            if state is not None and phase is not before:
+                self._tell(state)
+                changed = True
+        if not (changed or ended) and self._told and self._told.key in self.left:
+            self._tell(self._told)
         return ended
+
+    def _tell(self, state: State) -> None:
+        self._told = state
+        self._events.emit(Event(Happened.WAITING, state.key, state.phase.value, state=state))
 
     def _listed(self) -> Mapping[Key, Phase]:
         """The phases of those that a list shows to be going on; a single one is not worth a list."""

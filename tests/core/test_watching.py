@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,7 @@ class Place:
     looks: Counter[str] = field(default_factory=Counter)
     heard: list[Event] = field(default_factory=list)
     shown: float = 0.0
+    pace: float = 1.0
 
     def client(self) -> Client:
         plugin = CLOUDS["named"](self.world)
@@ -74,7 +76,7 @@ class Place:
             return made
 
         return connect_plugin(
-            replace(plugin, connect=connect), "shop-test", [self.heard.append], clock=self.world.clock
+            replace(plugin, connect=connect, pace=self.pace), "shop-test", [self.heard.append], clock=self.world.clock
         )
 
 
@@ -168,8 +170,17 @@ def test_a_read_that_is_behind_is_no_deletion(place: Place) -> None:
     assert client.jobs.wait(runs) == runs
 
 
-def test_a_run_that_is_told_of_is_told_once_per_phase(place: Place) -> None:
-    planning.apply(place.client(), many(3))
-    told = Counter((event.key, event.text) for event in place.heard if event.what is Happened.WAITING and event.key)
-    assert told
-    assert {count for (key, _), count in told.items() if key and key.kind == "job"} == {1}
+def test_each_phase_of_each_run_is_told_and_then_the_last_again() -> None:
+    """So that a terminal's last line goes on counting its seconds."""
+    place = Place(pace=0.05)
+    client = place.client()
+    runs = [client.train(f"job-{number}", command="sleep") for number in range(3)]
+    place.heard.clear()
+    client.jobs.wait(runs)
+    told = [event for event in place.heard if event.what in (Happened.WAITING, Happened.DONE)]
+    for run in runs:
+        phases = [event.state.phase for event in told if event.key == run.key and event.state]
+        assert phases[-2:] == [Phase.RUNNING, Phase.SUCCEEDED]
+    again = [one.key for one, other in itertools.pairwise(told) if one.key == other.key and one.text == other.text]
+    assert again
+    assert len(told) <= 3 * 3 + sum(place.looks.values())
