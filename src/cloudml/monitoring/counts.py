@@ -178,13 +178,13 @@ class _Tally:
         self.minimum, self.maximum = float("inf"), float("-inf")
 
     def add(self, chunk: Floats) -> None:
-        low, high = float(chunk.min()), float(chunk.max())
+        low, high = float(np.min(chunk)), float(np.max(chunk))
         if not np.isfinite(low) or not np.isfinite(high):  # NaN is contagious in both
             self.infinite += int(np.isinf(chunk).sum())
             chunk = chunk[np.isfinite(chunk)]
             if not len(chunk):
                 return
-            low, high = float(chunk.min()), float(chunk.max())
+            low, high = float(np.min(chunk)), float(np.max(chunk))
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         self.present += len(chunk)
         if self.feature.minimum is not None and low < self.feature.minimum:

@@ -84,7 +84,7 @@ def freeze_numbers(name: str, finite: Floats) -> NumericFeature:
     if not len(finite):
         return NumericFeature(name, 0.0, 1.0, 1.0, None, None, ())
     with np.errstate(over="ignore", invalid="ignore"):  # values near 1e308: the fallbacks below deal with infinities
-        low, high = float(finite.min()), float(finite.max())
+        low, high = float(np.min(finite)), float(np.max(finite))
         quartile, median, upper, *deciles = quantiles(finite, (0.25, 0.5, 0.75, *DECILES))
         std = float(finite.std())
         scale = _scale(upper - quartile, std, high - low, high / 2 - low / 2, abs(median))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cloudml.monitoring.arrays import Floats
+from cloudml.monitoring.arrays import Floats, np
 from cloudml.monitoring.shapes import Bars, Pairs, round_step
 from cloudml.monitoring.written import number, percent, shortened, text
 
@@ -53,7 +53,7 @@ def histogram(bars: Bars, medians: Ends, means: Ends, label: str) -> str:
 
     ``medians``, ``means``: the reference's and the window's; ``label``: the text alternative.
     """
-    peak = max(float(bars.reference.max()), float(bars.window.max()), 1e-9)
+    peak = max(float(np.max(bars.reference)), float(np.max(bars.window)), 1e-9)
     step = round_step(peak / 4)
     rows = math.ceil(peak / step - 1e-9)
     frame = _Frame(bars, rows * step, LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM)
@@ -96,7 +96,7 @@ def spark(shown: Bars | Pairs) -> str:
     """The same shape in the size of a word; it repeats the plot, so that it is hidden from screen readers."""
     drawn = [f'<svg class="spark" viewBox="0 0 {SPARK_WIDTH} {SPARK_HEIGHT}" aria-hidden="true" focusable="false">']
     if isinstance(shown, Bars):
-        peak = max(float(shown.reference.max()), float(shown.window.max()), 1e-9)
+        peak = max(float(np.max(shown.reference)), float(np.max(shown.window)), 1e-9)
         frame = _Frame(shown, peak, 1, SPARK_WIDTH - 1, 2, SPARK_HEIGHT - 1)
         drawn.append(f'<path class="ref" d="{frame.outline(shown.reference)}Z"/>')
         drawn.append(f'<path class="win" d="{frame.outline(shown.window)}"/>')
