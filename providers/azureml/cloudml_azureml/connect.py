@@ -14,7 +14,6 @@ from azure.identity import (
     ManagedIdentityCredential,
 )
 
-from cloudml.errors import ConfigError
 from cloudml.objects import Objects
 from cloudml.spi import Caller
 from cloudml_azureml.artifacts import Blobs
@@ -27,7 +26,6 @@ from cloudml_azureml.predicting import Predictor
 from cloudml_azureml.telemetry import AzureTelemetry
 from cloudml_azureml.wire import Wire
 
-WORKSPACE = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.MachineLearningServices/workspaces/{}"
 # By the setting ``credential``; each asks nobody before the first call.
 CREDENTIALS: Mapping[str, Callable[[Any], Any]] = {
     "default": lambda config: DefaultAzureCredential(managed_identity_client_id=config.client_id),
@@ -38,8 +36,8 @@ CREDENTIALS: Mapping[str, Callable[[Any], Any]] = {
 
 
 @dataclass(frozen=True)
-class AzureProvider:
-    """What ``connect`` returns."""
+class Parts:
+    """All that a provider has."""
 
     jobs: AzureJobs
     models: AzureModels
@@ -49,20 +47,15 @@ class AzureProvider:
     monitors: AzureMonitors
 
 
-def provider(config: Any, caller: Caller) -> AzureProvider:
-    """Raises ConfigError without subscription, resource group or workspace; credentials are asked for when needed."""
-    place = [
-        _needed("subscription", config.subscription, "CLOUDML_AZUREML_SUBSCRIPTION", "AZURE_SUBSCRIPTION_ID"),
-        _needed("resource_group", config.resource_group, "CLOUDML_AZUREML_RESOURCE_GROUP"),
-        _needed("workspace", config.workspace, "CLOUDML_AZUREML_WORKSPACE"),
-    ]
+def parts(workspace: str, config: Any, caller: Caller) -> Parts:
+    """Asks nothing: credentials are asked for when they are needed."""
     credential = CREDENTIALS[config.credential](config)
-    wire = Wire(WORKSPACE.format(*place), config.location, credential, caller)
+    wire = Wire(workspace, config.location, credential, caller)
     artifacts = Objects(Blobs(wire, caller))
     history = History(wire, credential, caller)
     image = config.image or os.environ.get("CLOUDML_AZUREML_IMAGE")
     compute = config.compute or os.environ.get("CLOUDML_AZUREML_COMPUTE")
-    return AzureProvider(
+    return Parts(
         jobs=AzureJobs(wire, artifacts, history, config.training_image, compute),
         models=AzureModels(wire, artifacts),
         endpoints=AzureEndpoints(wire, artifacts, Predictor(wire, caller), image),
@@ -70,11 +63,3 @@ def provider(config: Any, caller: Caller) -> AzureProvider:
         telemetry=AzureTelemetry(wire, artifacts, history, caller),
         monitors=AzureMonitors(wire, artifacts, image, compute),
     )
-
-
-def _needed(setting: str, value: str | None, *variables: str) -> str:
-    found = value or next((os.environ[name] for name in variables if os.environ.get(name)), None)
-    if not found:
-        hint = f"set '{setting}' of provider 'azureml', or {variables[0]}"
-        raise ConfigError(f"azureml needs the workspace's {setting.replace('_', ' ')}", hint=hint)
-    return found

@@ -1,4 +1,4 @@
-"""What the entry point names. Imports none of Azure's libraries: that is ``connect``'s part."""
+"""What the entry point names. Imports none of Azure's libraries: that is ``connect``'s part, at the first use."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cloudml_azureml.capabilities import CAPABILITIES
 from cloudml_azureml.errors import classify
 from cloudml_azureml.options import NAME, OPTIONS
 from cloudml_azureml.permissions import role
+from cloudml_azureml.provider import AzureProvider
 
 
 class Config(BaseModel):
@@ -41,9 +42,7 @@ class Config(BaseModel):
 
 def connect(config: Any, caller: Caller) -> Provider:
     """A provider in one workspace; asks nothing before the first call."""
-    from cloudml_azureml import connect as opened
-
-    return opened.provider(config, caller)
+    return AzureProvider(config, caller)
 
 
 def files(calls: Sequence[Call]) -> Mapping[str, str]:

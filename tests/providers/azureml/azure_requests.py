@@ -13,12 +13,12 @@ from cloudml.objects import Objects
 from cloudml.spi import Call, Kind, Reference, Subject
 from cloudml.states import Key, State
 from cloudml_azureml.artifacts import Blobs
-from cloudml_azureml.connect import WORKSPACE
 from cloudml_azureml.emulator.schemas import MODELS, accepted
 from cloudml_azureml.endpoints import AzureEndpoints
 from cloudml_azureml.jobs import AzureJobs
 from cloudml_azureml.models import AzureModels
 from cloudml_azureml.monitors import AzureMonitors
+from cloudml_azureml.provider import WORKSPACE
 from cloudml_azureml.wire import VERSIONS, WRITES, Wire
 
 W = WORKSPACE.format("1b2c3d4e-0000-0000-0000-000000000000", "ml", "shop")

@@ -290,7 +290,11 @@ def test_a_deployment_with_traffic_cannot_be_deleted(account: Account, name: str
     account.deployed(name, "blue", ECHO)
     traffic(account, name, blue=100)
     path = f"onlineEndpoints/{name}/deployments/blue"
-    assert account.refused("DELETE", path, DEPLOYMENTS)[0] == 400
+    status, error = account.refused("DELETE", path, DEPLOYMENTS)
+    assert status == 400
+    said = "Deployment blue has traffic; set its traffic to 0 first."
+    assert [(each["code"], each["message"]) for each in error["details"]] == [("DeploymentHasTraffic", said)]
+    assert account.score(name, 1).status == 200
     traffic(account, name)
     account.ask("DELETE", path, DEPLOYMENTS)
     until(lambda: account.send("GET", path, DEPLOYMENTS), lambda answer: answer.status == 404)
