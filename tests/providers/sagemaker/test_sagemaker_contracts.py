@@ -33,7 +33,7 @@ WALKED: Mapping[str, Scenario] = {
     **{name: SCENARIOS[name] for name in (*QUICK, "endpoint-replaced")},
     "endpoint-deleted": Scenario(lambda process: process.delete("endpoint", ENDPOINT), serving),
     "mirror-added": MIRRORS["mirror-added"],
-    "scaling-added": SCALES["scaling-added"],
+    **SCALES,
     **SCHEDULES,
 }
 
