@@ -148,8 +148,11 @@ def _schedule(names: Sequence[str], document: Document) -> Made:
 
 
 def _inputs(inputs: Document) -> dict[str, Any]:
+    """A literal stands for itself."""
     return {
         name: {"type": each["jobInputType"], "path": each["uri"], "mode": MODES[each["mode"]]}
+        if "uri" in each
+        else each["value"]
         for name, each in inputs.items()
     }
 

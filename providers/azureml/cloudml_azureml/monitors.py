@@ -106,7 +106,7 @@ class AzureMonitors:
         if there is None or not there.of(KEPT):
             yield Call(WRITE, self._marker(endpoint), {"body": "{}"}, "a run before any traffic needs a folder to read")
 
-    def _job(self, goal: Goal[specs.Monitor], endpoint: str, command: str | Later, subject: Subject) -> dict[str, Any]:
+    def _job(self, goal: Goal[specs.Monitor], endpoint: str, command: str, subject: Subject) -> dict[str, Any]:
         """One run, as a command job; it is none of our jobs, so its tags say monitor."""
         environment, _ = environments.training(self._universal(goal.key))
         captured = self._artifacts.uri(places.captured(self._wire.workspace, endpoint))
@@ -125,7 +125,11 @@ class AzureMonitors:
             "command": command,
             "environmentId": self._wire.id(environment),
             "environmentVariables": {"CLOUDML_PLATFORM": NAME},
-            "inputs": {"baseline": places.file(subject.model.sidecar), "captured": places.folder(captured)},
+            "inputs": {
+                "baseline": places.file(subject.model.sidecar),
+                "captured": places.folder(captured),
+                "since": {"jobInputType": "literal", "value": _since(subject)},
+            },
             "outputs": {"runs": {"jobOutputType": "uri_folder", "mode": "Upload", "uri": runs}},
             "limits": {"jobLimitsType": "Command", "timeout": f"PT{LIMIT}S"},
             "tags": {name: text for name, text in goal.labels.items() if name != "cloudml-hash"},
@@ -185,10 +189,8 @@ def _trigger(key: Key, schedule: str) -> dict[str, str]:
     return {"triggerType": "Cron", "expression": schedule, "timeZone": "UTC", "startTime": PAST}
 
 
-def _words(endpoint: str, want: specs.Monitor, subject: Subject) -> str | Later:
-    """The command of one run; the service fills in the paths."""
-    if isinstance(subject.since, Later):
-        return subject.since
+def _words(endpoint: str, want: specs.Monitor, subject: Subject) -> str:
+    """The command of one run; the service fills in the inputs."""
     words = ["cloudml-entrypoint monitor", "--baseline ${{inputs.baseline}}", "--captured ${{inputs.captured}}"]
     words += ["--output ${{outputs.runs}}", f"--endpoint {endpoint}"]
     words += [f"--model {subject.model.family}:{subject.model.hash}"]
@@ -196,8 +198,14 @@ def _words(endpoint: str, want: specs.Monitor, subject: Subject) -> str | Later:
     words += [f"--min-samples {want.min_samples}"]
     words += [f"--window {want.window:g}"] if want.window else []
     words += [f"--redacted {name}" for name in subject.redact]
-    since = datetime.fromtimestamp(subject.since, UTC).isoformat(timespec="milliseconds")
-    return " ".join([*words, f"--start {since}"])
+    return " ".join([*words, "--start ${{inputs.since}}"])
+
+
+def _since(subject: Subject) -> str | Later:
+    """An input of its own, so that only it is unknown in the plan of an endpoint that is not there yet."""
+    if isinstance(subject.since, Later):
+        return subject.since
+    return datetime.fromtimestamp(subject.since, UTC).isoformat(timespec="milliseconds")
 
 
 def _as_written(native: Mapping[str, Any], properties: Mapping[str, Any]) -> bool:

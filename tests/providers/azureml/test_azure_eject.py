@@ -116,6 +116,8 @@ def test_the_files_say_what_the_requests_say(folder: Path) -> None:
     assert schedule["trigger"]["expression"] == "0 3 * * 1"
     assert schedule["create_job"] == "./010-schedule-shop-api.job.yml"
     assert monitor["environment"].startswith("azureml:cloudml-train:")
+    assert monitor["command"].startswith("cloudml-entrypoint monitor --baseline ${{inputs.baseline}}")
+    assert monitor["inputs"]["since"] == "<time of shop-api>", "only that is the service's to say"
 
 
 def test_what_the_form_has_no_word_for_is_said() -> None:

@@ -376,12 +376,13 @@ def test_a_schedule() -> None:
     assert job["command"] == (
         "cloudml-entrypoint monitor --baseline ${{inputs.baseline}} --captured ${{inputs.captured}} "
         "--output ${{outputs.runs}} --endpoint fraud-api --model fraud:1a2b3c4d --limit ks=0.1 --limit psi=0.2 "
-        "--min-samples 50 --window 86400 --start 2026-09-21T14:13:20.000+00:00"
+        "--min-samples 50 --window 86400 --start ${{inputs.since}}"
     )
     captured = f"modelDataCollector/{native_name(W, 'fraud-api')}"
     assert job["inputs"] == {
         "baseline": _input("uri_file", f"{STORE}/models/fraud/1a2b3c4d.json"),
         "captured": _input("uri_folder", PATHS + captured),
+        "since": {"jobInputType": "literal", "value": "2026-09-21T14:13:20.000+00:00"},
     }
     assert job["outputs"]["runs"]["uri"] == f"{STORE}/monitors/fraud-api/runs"
     assert job["tags"]["cloudml-kind"] == "monitor"
