@@ -13,6 +13,7 @@ import pytest
 from azure_account import Account, Emulated
 from azure_answers import MISFITS
 
+PATIENCE = 900  # seconds of a script; the Azure command line takes some for each of many commands on a busy machine
 FOREIGN = Path(__file__).parents[2] / "foreign" / "azure"
 
 
@@ -51,7 +52,7 @@ def script(emulated: Emulated, account: Account, tmp_path: Path) -> Callable[...
             environment |= {"PATH": f"{programs}:{environment['PATH']}", "HOME": str(tmp_path)}
         interpreter = ["sh"] if programs else [sys.executable, "-W", "ignore"]
         command = [*interpreter, str(FOREIGN / name), *arguments]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         refused = [each for each in emulated.up.network.refused if each.host not in besides]
         assert not refused, refused
