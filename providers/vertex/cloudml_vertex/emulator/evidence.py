@@ -20,6 +20,7 @@ BESIDES: Mapping[str, Evidence] = {
     "JobService/CreateCustomJob: disableRetries ends that too; PENDING while a job begins again": Evidence.GUESSED,
     "google.longrunning.Operations": Evidence.SCHEMA,
     "storage.googleapis.com/storage/v1": Evidence.DOCUMENTED,
+    "www.googleapis.com/storage/v1": Evidence.DOCUMENTED,  # its older host
     "logging.googleapis.com/v2/entries:list": Evidence.DOCUMENTED,
     "monitoring.googleapis.com/v3/timeSeries": Evidence.DOCUMENTED,
     "oauth2.googleapis.com/token": Evidence.DOCUMENTED,
