@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -67,10 +68,27 @@ def names(engine: Any) -> list[str]:
     return [name for each in engine.images.list() for name in [*each.tags, *each.attrs["RepoDigests"]]]
 
 
-def build(engine: Any, made: list[str], nonce: str) -> str:
+SERVER = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(b"")
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(b'{"predictions": ["WORD"]}')
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+HTTPServer(("", 8080), Handler).serve_forever()
+"""
+
+
+def build(engine: Any, made: list[str], nonce: str, entry: str = '["cat", "/word"]') -> str:
     """An image that says a word, by itself."""
     base = os.environ.get("CLOUDML_IMAGE_BASE") or "cloudml-base:bookworm"
-    lines = f'FROM {base}\nRUN echo {nonce} > /word\nENTRYPOINT ["cat", "/word"]\n'
+    lines = f"FROM {base}\nRUN echo {nonce} > /word\nENTRYPOINT {entry}\n"
     name = f"cloudml-test:{nonce}"
     engine.images.build(fileobj=io.BytesIO(lines.encode()), tag=name, rm=True)
     made.append(name)
@@ -122,3 +140,26 @@ def test_what_nobody_pushed_is_not_run(engine: Any, session: AuthorizedSession, 
         job = ended(session, image)
         assert job["state"] == "JOB_STATE_FAILED", here
         assert f"Failed to pull image '{image}'" in job["error"]["message"]
+
+
+def test_an_endpoint_serves_what_was_pushed(
+    engine: Any, session: AuthorizedSession, made: list[str], tmp_path: Path
+) -> None:
+    nonce = uuid.uuid4().hex
+    entry = json.dumps(["python3", "-c", SERVER.replace("WORD", nonce)])
+    push(session, build(engine, made, nonce, entry), tmp_path)
+    model = {"displayName": "m", "containerSpec": {"imageUri": f"{IMAGE}:1"}}
+    session.post(f"{API}/{PLACE}/models:upload", json={"model": model, "modelId": nonce})
+    session.post(f"{API}/{PLACE}/endpoints?endpointId=e-1", json={"displayName": "e"})
+    resources = {"machineSpec": {"machineType": "n1-standard-4"}, "minReplicaCount": 1}
+    deployed = {"model": f"{PLACE}/models/{nonce}", "dedicatedResources": resources}
+    body = {"deployedModel": deployed, "trafficSplit": {"0": 100}}
+    operation = session.post(f"{API}/{PLACE}/endpoints/e-1:deployModel", json=body).json()
+    deadline = time.monotonic() + DEADLINE
+    while not operation.get("done"):
+        assert time.monotonic() < deadline, operation
+        time.sleep(0.1)
+        operation = session.get(f"{API}/{operation['name']}").json()
+    assert "error" not in operation, operation
+    found = session.post(f"{API}/{PLACE}/endpoints/e-1:predict", json={"instances": [[1]]}).json()
+    assert found["predictions"] == [nonce]
