@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,8 @@ from cloudml.labels import PREVIOUS, refuse_foreign
 from cloudml.monitors import MonitorHandle
 from cloudml.notebook import card, detaching, tint
 from cloudml.specs import Deployment, Endpoint, Model, Monitor, TrainingJob, document, make
-from cloudml.spi import Capability, Goal, Kind, Payload, Reachable, Reference
-from cloudml.states import Key, Phase, State
+from cloudml.spi import Capability, Goal, Kind, Payload, Reachable, Reference, Window
+from cloudml.states import Key, Phase, Sample, State
 from cloudml.waiting import Wait
 from cloudml.watching import wrong
 
@@ -315,6 +315,15 @@ class EndpointHandle:
             if not lines:
                 return
             yield from (line.text for line in lines)
+
+    def metrics(self, window: Window | None = None) -> Sequence[Sample]:
+        """What the platform counted of its requests, oldest first: ``requests``, ``errors``, mean ``latency`` in ms.
+
+        As often as the platform keeps it, and as late: some minutes on a cloud; a server here counts from its start.
+        Without a window those of the last hours.
+        """
+        found = self.session.provider.telemetry.metrics(self.state, window or Window())
+        return sorted(found, key=lambda sample: sample.time)
 
     def monitor(self, **fields: Any) -> MonitorHandle:
         """Sets what is watched (fields as of Monitor) and returns its handle.

@@ -347,3 +347,13 @@ def test_every_command_has_a_help_that_names_it(one_shell: Shell) -> None:
         result = one_shell(name, "--help")
         assert result.exit_code == 0
         assert f"Usage: cloudml {name} " in result.stdout
+
+
+def test_what_the_platform_counted_is_a_table(shell: Shell) -> None:
+    shell.ok("apply", "-q")
+    for _ in range(2):
+        shell.ok("predict", "fraud-api", "-d", "[[1.0]]")
+    assert re.fullmatch(r"TIME +DEPLOYMENT  REQUESTS\n.* UTC  - +2\n", shell.ok("endpoints", "metrics", "fraud-api"))
+    (sample,) = shell.json("endpoints", "metrics", "fraud-api", "--last", "1h")["metrics"]
+    assert (sample["name"], sample["value"]) == ("requests", 2.0)
+    assert shell("endpoints", "metrics", "nothing").exit_code == 5

@@ -191,6 +191,7 @@ def test_a_secret_reaches_the_processes_and_nothing_else(cloudml: Command, tmp_p
     ):
         tell(*each, "-o", "json", **known)
     tell("endpoints", "logs", "deep-api")
+    tell("endpoints", "metrics", "deep-api")
     tell("predict", "deep-api", "-d", "[[1, 2], [1]]", expect=3)
     tell("plan", "-v", "--detailed-exitcode", **known)
     assert SECRET not in "".join(said)

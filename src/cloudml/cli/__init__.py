@@ -25,7 +25,7 @@ COMMANDS = {
     "image": Lazy("cloudml.cli.image", "image", "The image that answers every platform: build, push."),
     "jobs": Lazy("cloudml.cli.jobs", "jobs", "Runs: list, get, logs, cancel, delete."),
     "models": Lazy("cloudml.cli.models", "models", "Versions: list, get, register, alias, approve, delete."),
-    "endpoints": Lazy("cloudml.cli.endpoints", "endpoints", "Endpoints: list, get, logs, delete."),
+    "endpoints": Lazy("cloudml.cli.endpoints", "endpoints", "Endpoints: list, get, logs, metrics, delete."),
     "monitors": Lazy("cloudml.cli.monitors", "monitors", "What is watched: list, run, get, history, delete."),
     "providers": Lazy(
         "cloudml.cli.providers", "providers", "What each installed provider can do, and on what evidence."

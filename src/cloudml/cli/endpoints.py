@@ -6,7 +6,7 @@ import click
 
 from cloudml.cli import options
 from cloudml.cli.names import endpoint_names
-from cloudml.cli.options import Run
+from cloudml.cli.options import Run, duration
 
 
 @click.group()
@@ -38,6 +38,20 @@ def get(run: Run, name: str) -> None:
 def logs(run: Run, name: str) -> None:
     """Print the lines that an endpoint's servers wrote."""
     run.out.lines(run.client().endpoints.get(name).logs())
+
+
+@endpoints.command()
+@click.argument("name", shell_complete=endpoint_names)
+@click.option("--last", callback=duration, metavar="DURATION", help="Only those of that long: 15m, 1h, 7d.")
+@options.command
+def metrics(run: Run, name: str, last: float | None) -> None:
+    """Print how many requests and errors an endpoint had, and its mean latency in milliseconds."""
+    import time
+
+    from cloudml.spi import Window
+
+    window = Window(start=time.time() - last) if last is not None else None
+    run.out.samples(run.client().endpoints.get(name).metrics(window))
 
 
 @endpoints.command()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cloudml.monitoring import Report
     from cloudml.plan import Outcome, Plan, Step
     from cloudml.spi import Plugin
-    from cloudml.states import Key, State
+    from cloudml.states import Key, Sample, State
 
 FEATURES_SHOWN = 10
 SHORT_EVIDENCE = 20  # letters that have room in a column of the matrix
@@ -57,6 +57,20 @@ class Printer:
         self._write({noun: documents}, names, table(headings, rows) if rows else "")
         if not rows and self.form == "table":
             click.echo(f"no {noun}", err=True)
+
+    def samples(self, samples: Sequence[Sample]) -> None:
+        """A line for each moment and deployment, a column for each metric; a document has the samples as they are."""
+        names = list(dict.fromkeys(sample.name for sample in samples))
+        lines: dict[tuple[float, str], dict[str, str]] = {}
+        for each in samples:
+            lines.setdefault((each.time, each.labels.get("deployment", "-")), {})[each.name] = f"{each.value:.4g}"
+        headings = ("TIME", "DEPLOYMENT", *map(str.upper, names))
+        rows = [[moment(at), who, *(of.get(name, "") for name in names)] for (at, who), of in lines.items()]
+        documents = [
+            {"name": each.name, "value": each.value, "time": moment(each.time), "labels": dict(each.labels)}
+            for each in samples
+        ]
+        self.listing("metrics", headings, rows, documents)
 
     def states(self, noun: str, states: Sequence[State]) -> None:
         columns = COLUMNS[noun]

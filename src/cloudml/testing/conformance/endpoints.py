@@ -337,6 +337,20 @@ class EndpointsContract:
         assert process.state("endpoint", ENDPOINT) is None
         assert rig.snapshot() == before
 
+    def test_requests_are_counted(self, rig: Rig) -> None:
+        process = rig.process()
+        serving(process)
+        for _ in range(3):
+            process.ask(ENDPOINT)
+        have = process.state("endpoint", ENDPOINT)
+        assert have
+
+        def counted(window: Window) -> float:
+            samples = process.provider.telemetry.metrics(have, window)
+            return sum(each.value for each in samples if each.name == "requests")
+
+        assert rig.until(lambda: counted(Window()) == 3)
+
     def test_deleted_while_it_is_made(self, rig: Rig) -> None:
         process = rig.process()
         registered(process)
