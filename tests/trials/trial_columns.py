@@ -15,7 +15,6 @@ from trial_conditions import Failing, InContainers, Slow, Throttled
 
 from cloudml import plugins
 from cloudml.emulation import Cloud, Emulator, Site
-from cloudml.emulation.lifecycle import Lifecycle
 from cloudml.emulation.running import Running, start
 from cloudml.errors import CloudmlError
 from cloudml.images import build, recipe
@@ -23,7 +22,6 @@ from cloudml.images.daemon import connect
 from cloudml_sagemaker.instances import training_image
 
 PROVIDERS = ("sagemaker", "azureml", "vertex")
-LOOKS = Lifecycle(reads=2)  # by looks and not by seconds: a stalled machine hides no state
 SERVE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/cloudml-serve:1"  # where nobody pushed anything
 TRAIN = ("python:3.11-slim", training_image("us-east-1", "ml.m5.large"))
 
@@ -63,9 +61,14 @@ def in_containers(provider: str) -> Column:
     return Column(provider, InContainers(), lambda: on_docker(provider), {"image": SERVE})
 
 
+def slow(provider: str) -> Column:
+    condition = Slow()
+    return Column(provider, condition, started(provider, lifecycle=condition.lifecycle))
+
+
 COLUMNS = (
     *(in_containers(name) for name in PROVIDERS),
-    *(Column(name, Slow(), started(name, lifecycle=LOOKS)) for name in PROVIDERS),
+    *(slow(name) for name in PROVIDERS),
     *(Column(name, Throttled(), started(name)) for name in PROVIDERS),
     Column("azureml", Failing(), started("azureml")),
     Column("vertex", Plain("rest"), lambda: start([without_grpc(plugins.emulator("vertex"))]), {"transport": "rest"}),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 from trial import Result, Trial
@@ -13,6 +13,7 @@ from trial_words import FAILING, SHOWN, STARTS, UNAVAILABLE, WRITES
 
 from cloudml.emulation.dockers import LABEL, DockerContainers
 from cloudml.emulation.faults import Fault, Trouble
+from cloudml.emulation.lifecycle import Lifecycle
 from cloudml.emulation.processes import UNIVERSAL
 from cloudml.errors import AnswerLost, RunFailed
 from cloudml.events import Event, Happened
@@ -42,18 +43,34 @@ def retries(trial: Trial) -> int:
 
 
 @dataclass(frozen=True)
+class Remembered(Lifecycle):
+    """A pace that remembers the states that it showed. By looks and not by seconds: a stalled machine hides none."""
+
+    reads: int = 2
+    shown: list[str] = field(default_factory=list)
+
+    def stage(self, states: Sequence[str], since: float, reads: int) -> str | None:
+        found = super().stage(states, since, reads)
+        self.shown.extend([found] if found else [])
+        return found
+
+
+@dataclass(frozen=True)
 class Slow:
-    """Every state lasts for two looks, so that whoever asks sees each of them."""
+    """Every state lasts for two looks: the cloud shows its own, and whoever waits is told the neutral ones."""
 
     name: str = "slow"
+    lifecycle: Remembered = field(default_factory=Remembered)
 
     def does(self, trial: Trial, act: str, do: Callable[[], Result]) -> Result:
-        wanted, told = set(SHOWN[trial.column.provider].get(act, ())), len(trial.heard)
+        wanted, told = SHOWN[trial.column.provider].get(act, {}), len(trial.heard)
+        self.lifecycle.shown.clear()
         try:
             return do()
         finally:
-            seen = {_shown(event) for event in trial.heard[told:] if event.what is Happened.WAITING}
-            assert seen >= wanted, f"while it did {act!r}"
+            heard = {_phase(event) for event in trial.heard[told:] if event.what is Happened.WAITING}
+            assert {*self.lifecycle.shown} >= wanted.keys(), f"while it did {act!r}"
+            assert heard >= {*wanted.values()}, f"while it did {act!r}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,6 @@ def _started(trial: Trial, since: float) -> list[str]:
         return [event["Actor"]["Attributes"]["image"] for event in told]
 
 
-def _shown(event: Event) -> str:
+def _phase(event: Event) -> str:
     """What somebody was waiting for: a phase, or an operation."""
     return "operation" if event.operation else event.text

@@ -60,45 +60,32 @@ WRITES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
-# What is shown to whoever waits for an act, at least: phases, or an operation that runs.
-SHOWN: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+# What a slow cloud shows of an act, at least, and what whoever waits is told of it: a phase, or an operation.
+_DEPLOYING = ("deploy", "deploy again", "replace", "replace in vain", "share")
+SHOWN: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "sagemaker": {
-        "train": ("preparing", "finalizing"),
-        "cancel": ("cancelling",),
-        "register": ("ready",),
-        "version": ("ready",),
-        "deploy": ("creating",),
-        "replace": ("updating",),
-        "replace in vain": ("updating",),
-        "share": ("updating",),
-        "shift": ("updating",),
-        "apply": ("preparing", "finalizing", "creating"),
-        "destroy": ("deleting",),
+        "train": {"Downloading": "preparing", "Uploading": "finalizing"},
+        "cancel": {"Stopping": "cancelling"},
+        **{act: {"Pending": "ready", "InProgress": "ready"} for act in ("register", "version")},  # the family is ready
+        "deploy": {"Creating": "creating"},
+        **{act: {"Updating": "updating"} for act in ("replace", "replace in vain", "share", "shift")},
+        "apply": {"Downloading": "preparing", "Uploading": "finalizing", "InProgress": "ready", "Creating": "creating"},
+        "destroy": {"Deleting": "deleting"},
     },
     "azureml": {
-        "train": ("provisioning", "preparing", "pending"),
-        "cancel": ("operation",),
-        "deploy": ("operation",),
-        "deploy again": ("operation",),
-        "replace": ("operation",),
-        "replace in vain": ("operation",),
-        "share": ("operation",),
-        "shift": ("operation",),
-        "apply": ("provisioning", "preparing", "pending", "operation"),
-        "destroy": ("operation",),
+        "train": {"Provisioning": "provisioning", "Preparing": "preparing", "Queued": "pending"},
+        "cancel": {"Running": "operation"},
+        **{act: {"Creating": "operation"} for act in _DEPLOYING},
+        "deploy again": {"Deleting": "operation"},
+        "replace": {"Creating": "operation", "Updating": "operation", "Deleting": "operation"},
+        "shift": {"Updating": "operation"},
+        "apply": {"Provisioning": "provisioning", "Queued": "pending", "Creating": "operation"},
+        "destroy": {"Deleting": "operation"},
     },
     "vertex": {
-        "train": ("provisioning",),
-        "cancel": ("cancelling",),
-        "register": ("operation",),
-        "version": ("operation",),
-        "deploy": ("operation",),
-        "deploy again": ("operation",),
-        "replace": ("operation",),
-        "replace in vain": ("operation",),
-        "share": ("operation",),
-        "apply": ("provisioning", "operation"),
-        "destroy": ("operation",),
+        "train": {"JOB_STATE_PENDING": "provisioning"},
+        **{act: {"running": "operation"} for act in ("register", "version", *_DEPLOYING, "destroy")},
+        "apply": {"JOB_STATE_PENDING": "provisioning", "running": "operation"},
     },
 }
 
