@@ -248,7 +248,7 @@ def trials(session: nox.Session) -> None:
     prepare(session, project=True)
     session.env["CLOUDML_AZURITE"] = azurite(session)
     docker(session)
-    pytest(session, "-n", "2", "--dist", "loadgroup", "tests/trials", "--durations", "10", "--durations-min", "1")
+    pytest(session, "-n", "2", "--dist", "loadscope", "tests/trials", "--durations", "10", "--durations-min", "1")
 
 
 def docker(session: nox.Session) -> bool:

@@ -1,7 +1,7 @@
-"""A cloud in a condition for each column, started once, and an account of its own for each story.
+"""A cloud in a condition for each column, and an account of its own for each story.
 
-Another column in a session of its own is a folder below this one, whose conftest.py has a fixture ``column`` of its own
-and whose test is ``class TestIt(Stories)``.
+A column is a class, so one worker of xdist tells all its stories (``--dist loadscope``), and its cloud is started once.
+Another column, in a session of its own, is a folder below this one whose conftest.py has its own fixture ``column``.
 """
 
 from __future__ import annotations
@@ -17,19 +17,15 @@ from cloudml.testing import emulated
 pytest.register_assert_rewrite("trial", "trial_conditions", "trial_stories")
 
 from trial import Column, Trial  # noqa: E402
-from trial_columns import COLUMNS  # noqa: E402
-
-# One worker of xdist tells all stories of a column (``--dist loadgroup``), so that its cloud is started once.
-GROUPED = [pytest.param(column, id=str(column), marks=pytest.mark.xdist_group(str(column))) for column in COLUMNS]
 
 
-@pytest.fixture(scope="session", params=GROUPED)
+@pytest.fixture(scope="class")
 def column(request: pytest.FixtureRequest) -> Column:
-    found: Column = request.param
+    found: Column = request.cls.column
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="class")
 def running(column: Column) -> Iterator[Running]:
     with column.start() as made, emulated.environment(made.environment):
         yield made

@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 FASTER = 4.0  # than the wall's: what is ten seconds of patience to a client passes in two and a half
 CLOCK = Clock(lambda: FASTER * time.monotonic(), lambda seconds: time.sleep(seconds / FASTER))
 PACE = 0.2  # seconds of that clock between two looks
+HISTORY = ("calls", "counts")  # of what a cloud says of itself: not what is in it
 PATIENCE = 60.0  # of the wall's seconds, for what a cloud does by itself
 
 
@@ -88,7 +89,7 @@ class Trial:
     def everything(self) -> Mapping[str, Any]:
         """What is in the cloud, and what runs for it."""
         found = self.running.clouds[self.column.provider].cloud.inspect()
-        there = {name: kept for name, rows in found.items() if name != "calls" and (kept := _without_nothing(rows))}
+        there = {name: kept for name, rows in found.items() if name not in HISTORY and (kept := _without_nothing(rows))}
         return {**there, "containers": self.containers}
 
 

@@ -1,7 +1,7 @@
 """Ten stories of what a person does and sees, the same for every emulated cloud in whatever condition.
 
-``class TestSomething(Stories)`` tells them with the fixture ``trial`` of conftest.py; a column is one more cloud in one
-more condition. ``trial.does("deploy", …)`` names an act, which a condition may disturb or watch (trial_words.py).
+``class TestSomething(Stories)`` with ``column = …`` tells them of a cloud in a condition (trial_columns.py).
+``trial.does("deploy", …)`` names an act, which a condition may disturb or watch (trial_words.py).
 """
 
 from __future__ import annotations
