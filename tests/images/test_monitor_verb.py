@@ -199,6 +199,13 @@ def test_a_schedule_of_sagemakers_keeps_its_run_besides_without_a_shadow_and_wha
     assert json.loads(run.read_text())["report"]["samples"] == 0
 
 
+def test_folders_of_a_pattern_do_not_count(baseline: Path, tmp_path: Path) -> None:
+    for place in ("blue-12345678", "green-12345678", "green-9abcdef0", "green-two-12345678"):
+        own(tmp_path / f"capture/{place}/a.jsonl", rows(10, seed=4))
+    assert run(baseline, tmp_path / "capture", tmp_path / "out", "--without", "green-????????") == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["samples"] == 20
+
+
 def test_only_the_window_counts_and_a_broken_line_does_not(
     baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -198,6 +198,7 @@ def _words(endpoint: str, want: specs.Monitor, subject: Subject) -> str:
     words += [f"--min-samples {want.min_samples}"]
     words += [f"--window {want.window:g}"] if want.window else []
     words += [f"--redacted {name}" for name in subject.redact]
+    words += [f"--without '{name}-{'?' * len(specs.hash8(''))}'" for name in subject.shadows]  # whatever its mark
     return " ".join([*words, "--start ${{inputs.since}}"])
 
 

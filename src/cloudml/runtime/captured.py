@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ ANSWERS, ANSWERED = "response", "azureml.inference.response"  # a collection's f
 class Records:
     """The requests of a file or a folder within a span of seconds since 1970; ``unreadable`` counts lost lines.
 
-    What lies in folders of a name in ``without`` is left out.
+    What lies in folders of a name in ``without``, or that such a pattern fits, is left out.
     """
 
     place: Path
@@ -45,7 +46,7 @@ class Records:
         if not self.place.exists():
             raise ConfigError(f"there is no {self.place} to read captured requests from")
         found = [self.place] if self.place.is_file() else sorted(self.place.rglob("*.jsonl"))
-        found = [path for path in found if not {*path.relative_to(self.place).parts[:-1]} & {*self.without}]
+        found = [path for path in found if not self._left_out(path.relative_to(self.place).parts[:-1])]
         answers = _answers([path for path in found if ANSWERS in path.parts])
         for path in found:
             with open(path, "rb") as file:
@@ -53,6 +54,9 @@ class Records:
                     record = self._read(line, answers)
                     if record is not None and self._within(record.time):
                         yield record
+
+    def _left_out(self, folders: Sequence[str]) -> bool:
+        return any(fnmatchcase(folder, pattern) for folder in folders for pattern in self.without)
 
     def _read(self, line: bytes, answers: Mapping[str, list[Any]]) -> Captured | None:
         if not line.strip():

@@ -6,7 +6,7 @@ Without options it keeps to SageMaker's contract for monitoring containers: ``da
 ``baseline_statistics`` (here a sidecar or a baseline of cloudml), ``start_time``, ``end_time`` and
 ``publish_cloudwatch_metrics``; limits come as ``CLOUDML_LIMITS={"psi": 0.2}``, ``CLOUDML_ENDPOINT`` and
 ``CLOUDML_MODEL`` say what the run was of, ``CLOUDML_SINCE`` since when, ``CLOUDML_WITHOUT`` without which deployments'
-folders. On Azure it is a schedule's command.
+folders (as ``--without``, names or patterns). On Azure it is a schedule's command.
 
 It writes ``report.json``, ``report.html``, ``statistics.json`` and ``constraint_violations.json``; with ``--endpoint``
 and ``--model`` the one document by which ``cloudml monitors history`` knows the run, named by its time.
@@ -107,6 +107,7 @@ def _from_options(options: Sequence[str]) -> Asked:
     parser.add_argument("--min-samples", type=int, default=MIN_SAMPLES)
     parser.add_argument("--window", type=float)
     parser.add_argument("--redacted", action="append", default=[])
+    parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--endpoint")
     parser.add_argument("--model")
     parser.add_argument("--start")
@@ -125,6 +126,7 @@ def _from_options(options: Sequence[str]) -> Asked:
         end=_moment(given.end),
         fail=given.fail_on == "drift",
         redacted=tuple(given.redacted),
+        without=tuple(given.without),
         endpoint=given.endpoint,
         model=given.model,
     )

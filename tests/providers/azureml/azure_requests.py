@@ -27,7 +27,7 @@ PATHS = "azureml://datastores/workspaceblobstore/paths/"
 STORE = f"{PATHS}{STACK}"
 SINCE = 1_790_000_000.0  # 2026-09-21T14:13:20Z
 SUBJECT = Subject(
-    Reference("fraud", "1a2b3c4d", "3", "id", "uri", f"{STORE}/models/fraud/1a2b3c4d.json"), SINCE, redact=()
+    Reference("fraud", "1a2b3c4d", "3", "id", "uri", f"{STORE}/models/fraud/1a2b3c4d.json"), SINCE, (), ("green",)
 )
 
 

@@ -376,7 +376,7 @@ def test_a_schedule() -> None:
     assert job["command"] == (
         "cloudml-entrypoint monitor --baseline ${{inputs.baseline}} --captured ${{inputs.captured}} "
         "--output ${{outputs.runs}} --endpoint fraud-api --model fraud:1a2b3c4d --limit ks=0.1 --limit psi=0.2 "
-        "--min-samples 50 --window 86400 --start ${{inputs.since}}"
+        "--min-samples 50 --window 86400 --without 'green-????????' --start ${{inputs.since}}"
     )
     captured = f"modelDataCollector/{native_name(W, 'fraud-api')}"
     assert job["inputs"] == {
