@@ -227,7 +227,7 @@ class Run:
         """Polls an operation to its end; one that the provider has forgotten has ended: the next look tells how."""
         while operation and operation.running:
             self.tell(Happened.WAITING, goal.key, f"operation on {operation.target}", operation=operation)
-            self.wait.pause(f"{goal.key}: operation on {operation.target}")
+            self.wait.pause(f"{goal.key}: operation on {operation.target}", longest=operation.after)
             try:
                 operation = kind.poll(operation)
             except NotFound:

@@ -84,12 +84,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Operation:
-    """A provider's long-running operation on ``target``, the native id that it writes."""
+    """A provider's long-running operation on ``target``, the native id that it writes.
+
+    ``after`` are the seconds until it wants to be asked again, where it says so.
+    """
 
     id: str
     target: str
     running: bool
     error: Failure | None = None
+    after: float | None = None
 
 
 @dataclass(frozen=True)

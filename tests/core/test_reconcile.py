@@ -205,6 +205,13 @@ def test_an_operation_is_polled_to_its_end_and_its_error_told() -> None:
         pursued(Scripted([OLD], until_new, [running], [running, failing]))
 
 
+def test_an_operation_is_asked_again_as_soon_as_it_says_it_may_be() -> None:
+    time = Time()
+    running = Operation("op-1", "fraud-api", running=True, after=0.2)
+    pursued(Scripted([OLD, NEW], until_new, [running], [running, running, replace(running, running=False)]), time)
+    assert time.now == pytest.approx(0.6)
+
+
 def test_an_operation_that_the_provider_has_forgotten_has_ended() -> None:
     running = Operation("op-1", "fraud-api", running=True)
     assert pursued(Scripted([OLD, NEW], until_new, [running], [running, NotFound("no operation")]))[0] == NEW

@@ -42,6 +42,7 @@ WRITES: Mapping[tuple[str, str], str] = {
 CREATED = 201
 UNDONE = ("Failed", "Canceled")
 ENDED = ("Succeeded", *UNDONE)
+SOONEST = 0.05  # seconds between two questions about an operation
 
 
 class Wire:
@@ -106,16 +107,16 @@ class Wire:
             raise AlreadyExists(f"{path} exists already")
         url = headers.get("Azure-AsyncOperation") or headers.get("Location")
         state = (found.get("properties") or {}).get("provisioningState", "")
-        return Operation(url, path, running=True) if url and state not in ENDED else None
+        return Operation(url, path, running=True, after=after(headers)) if url and state not in ENDED else None
 
     def poll(self, operation: Operation) -> Operation:
         """Raises NotFound for one that the service has forgotten."""
-        body, _, status = self._call.read("GET operation", lambda: self._answered("GET", operation.id))
+        body, headers, status = self._call.read("GET operation", lambda: self._answered("GET", operation.id))
         said = body.get("status")
         running = status == 202 if said is None else said not in ENDED
         error = body.get("error") or {"message": f"the operation ended {said}"}
         failure = Failure(_text(error), error.get("code")) if said in UNDONE else None
-        return Operation(operation.id, operation.target, running, failure)
+        return Operation(operation.id, operation.target, running, failure, after(headers))
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -154,6 +155,12 @@ def _kind(path: str) -> str:
         return "metrics"
     parts = path.split("/")
     return "deployments" if len(parts) > 2 and parts[2] == "deployments" else parts[0]
+
+
+def after(headers: Mapping[str, str]) -> float | None:
+    """When an operation wants to be asked again; Azure's SDKs keep to the same header."""
+    said = headers.get("x-ms-retry-after-ms", "")
+    return max(int(said) / 1000, SOONEST) if said.isdecimal() else None
 
 
 def _text(error: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from cloudml.errors import Invalid, ModelError
 from cloudml.spi import Window
 from cloudml.testing import emulated as emulation
 from cloudml.testing.conformance import python_model
-from cloudml_azureml import instances
+from cloudml_azureml import instances, wire
 from cloudml_azureml.emulator import machines
 
 SIZE = "Standard_D3s_v9"
@@ -96,3 +96,8 @@ def test_what_azure_monitor_cannot_tell_is_refused(account: Account, query: dict
     assert answer is not None
     assert (answer.status, said in answer.body["error"]["message"]) == (400, True)
     assert account.ask("GET", place, "2018-01-01")["value"][0]["timeseries"] == []
+
+
+@pytest.mark.parametrize(("said", "after"), [("200", 0.2), ("0", 0.05), ("soon", None), (None, None)])
+def test_an_operation_says_when_it_wants_to_be_asked_again(said: str | None, after: float | None) -> None:
+    assert wire.after({"x-ms-retry-after-ms": said} if said else {}) == after
