@@ -48,16 +48,17 @@ class Observing:
         return Answer(200, {"entries": [_entry(each) for each in found[start : start + size]], **more})
 
     def series(self, request: Request) -> Answer:
-        """``GET /v3/projects/P/timeSeries``: a point a minute, newest first."""
+        """``GET /v3/projects/P/timeSeries``: a point a minute, newest first, of that project's endpoints."""
+        project = request.path.split("/")[3]
         tests = {field: value for field, _, value in _clauses(request.query.get("filter", ""))}
         metric = tests.get("metric.type", "").removeprefix(PREFIX)
         start, end = (_moment(request.query[f"interval.{name}Time"]) / 1e9 for name in ("start", "end"))
         found = []
         for endpoint, rows in [*self._predictions.counted.items()]:
-            id = endpoint.rpartition("/")[2]
+            _, owner, _, location, _, id = endpoint.split("/")
             inside = [row for row in rows if start <= row[0] <= end]
-            if tests.get("resource.labels.endpoint_id") in (None, id) and inside:
-                labels = {"endpoint_id": id, "location": endpoint.split("/")[3]}
+            if owner == project and tests.get("resource.labels.endpoint_id") in (None, id) and inside:
+                labels = {"endpoint_id": id, "location": location}
                 points = [
                     _point(metric, minute, each) for minute, each in sorted(_minutes(inside).items(), reverse=True)
                 ]
