@@ -72,6 +72,7 @@ def test_nothing_is_left_of_it(localstack: str) -> None:
         ((address, _),) = listening(pid)
         assert address == "127.0.0.1"
         assert [*folder.glob("sagemaker/localstack/root/*")]
+        assert [*folder.glob(f"sagemaker/localstack/tmp/*/{account.bucket}")], "its objects are elsewhere"
     assert processes(folder) == []
     assert not folder.exists()
 

@@ -50,12 +50,23 @@ def end_with_parent() -> None:
     os._exit(0)
 
 
+def keep_in_tmpdir(store: Any) -> None:
+    """S3 keeps its objects in one folder of /tmp, whoever runs it; not told of a folder, it makes one in TMPDIR."""
+    make = store.__init__
+
+    def in_tmpdir(self: Any, *_: str) -> None:
+        make(self)
+
+    store.__init__ = in_tmpdir
+
+
 def main(services: list[str]) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     sys.addaudithook(refuse)
     try:
         endpoints: Any = importlib.import_module("twisted.internet.endpoints")
         spec: Any = importlib.import_module("localstack.aws.spec")
+        ephemeral: Any = importlib.import_module("localstack.services.s3.storage.ephemeral")
     except ModuleNotFoundError as error:
         sys.stdout.write(f"{error}\n")
         sys.exit(ABSENT)
@@ -63,6 +74,7 @@ def main(services: list[str]) -> None:
     endpoints.TCP4ServerEndpoint = functools.partial(endpoints.TCP4ServerEndpoint, interface="127.0.0.1")
     # The models of all services take it ten seconds to read.
     spec.loader.list_available_services = lambda type_name: services
+    keep_in_tmpdir(ephemeral.EphemeralS3ObjectStore)
     sys.argv = ["localstack"]
     runpy.run_module("localstack.runtime.main", run_name="__main__")
 
