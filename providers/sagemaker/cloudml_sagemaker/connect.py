@@ -69,7 +69,9 @@ MODELS = Loader()  # AWS's service models, read from disk once in a process
 def _session(profile: str | None) -> Any:
     own = get_session()
     own.register_component("data_loader", MODELS)
-    return boto3.Session(botocore_session=own, profile_name=profile)
+    session = boto3.Session(botocore_session=own, profile_name=profile)
+    own.get_scoped_config()  # raises for a profile that there is not, also for one of the environment
+    return session
 
 
 def _check_region(session: Any, region: str) -> None:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,10 @@ def run(
             raise click.UsageError("--background is for a shell: it takes no command, and reaches it by proxy")
         return _in_background(context, providers)
     isolated = network != "proxy"
+    given = _cleaned()
     running = _start(providers, engine, images, lifecycle, allowed, folder, isolated)
     with contextlib.closing(running):
-        code = _run(running, command, network) if command else _serve(running, quiet_after=folder is not None)
+        code = _run(running, command, network, given) if command else _serve(running, given, folder is not None)
     for line in running.reports:
         click.echo(f"cloudml: {line}", err=True)
     context.exit(code)
@@ -129,7 +130,17 @@ def _start(
     return running.start(emulators, folder, LIFECYCLES[lifecycle], engine, indexes.hosts(allowed), stands_for, isolated)
 
 
-def _run(running: Running, command: Sequence[str], network: str | None) -> int:
+def _cleaned() -> dict[str, str]:
+    """What the environment was: from now on it is clean, for the SDKs inside the emulators would heed it too."""
+    from cloudml.emulation.network import variables
+
+    given = dict(os.environ)
+    for name in given.keys() - variables.clean(given).keys():
+        del os.environ[name]
+    return given
+
+
+def _run(running: Running, command: Sequence[str], network: str | None, given: Mapping[str, str]) -> int:
     from cloudml.emulation import commands
     from cloudml.emulation.commands import Strength
 
@@ -138,13 +149,13 @@ def _run(running: Running, command: Sequence[str], network: str | None) -> int:
         raise Unavailable(note, hint="--network proxy takes what there is")
     if note:
         running.notes.append(note)
-    return commands.run(running, command, strength, os.environ)
+    return commands.run(running, command, strength, given)
 
 
-def _serve(running: Running, *, quiet_after: bool) -> int:
+def _serve(running: Running, given: Mapping[str, str], quiet_after: bool) -> int:
     """Say what to set, then wait until somebody asks for the end."""
     before = {number: signal.signal(number, lambda *_: running.asked_to_end.set()) for number in TO_END}
-    click.echo("\n".join(_exports(running)))
+    click.echo("\n".join(_exports(running, given)))
     sys.stdout.flush()
     if quiet_after:  # whoever started this reads until the end of its output
         with open(os.devnull, "w") as nowhere:
@@ -157,15 +168,15 @@ def _serve(running: Running, *, quiet_after: bool) -> int:
     return 0
 
 
-def _exports(running: Running) -> list[str]:
+def _exports(running: Running, given: Mapping[str, str]) -> list[str]:
     """Lines for a shell: nothing of another account or network, and all of this one."""
     from cloudml.emulation.network import variables
 
     told = running.environment
-    foreign = sorted(os.environ.keys() - variables.clean(os.environ).keys() - told.keys())
+    foreign = sorted(given.keys() - variables.clean(given).keys() - told.keys())
     unset = [f"unset {' '.join(map(shlex.quote, foreign))}"] if foreign else []
     told_lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(told.items())]
-    return [*_kept(sorted({*foreign, *(os.environ.keys() & told.keys())})), *unset, *told_lines]
+    return [*_kept(sorted({*foreign, *(given.keys() & told.keys())})), *unset, *told_lines]
 
 
 def _kept(names: Sequence[str]) -> list[str]:

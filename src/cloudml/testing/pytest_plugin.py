@@ -46,7 +46,11 @@ def emulation(pytestconfig: pytest.Config) -> Iterator[Running]:
     """The emulated clouds, in this process, from the first test that needs one to the end of the session."""
     from cloudml.testing import emulated
 
-    with emulated.start_named(_clouds(pytestconfig)) as running, emulated.environment(running.environment):
+    with (
+        emulated.environment({}),  # the SDKs inside the emulators would heed a real account's variables
+        emulated.start_named(_clouds(pytestconfig)) as running,
+        emulated.environment(running.environment),
+    ):
         yield running
 
 

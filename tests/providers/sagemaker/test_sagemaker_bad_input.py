@@ -98,6 +98,12 @@ class TestWho:
         assert "aws sso login" in said
         assert len(said.splitlines()) == 2
 
+    def test_a_profile_that_there_is_not(self, here: object, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "nobody-s")
+        said = told(4)
+        assert "The config profile (nobody-s) could not be found" in said
+        assert "against ~/.aws/config" in said
+
     def test_a_key_of_nobody_s(self, here: object, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
         said = told(4)
