@@ -59,13 +59,14 @@ class Printer:
             click.echo(f"no {noun}", err=True)
 
     def samples(self, samples: Sequence[Sample]) -> None:
-        """A line for each moment and deployment, a column for each metric; a document has the samples as they are."""
+        """A line for each second and deployment, a column for each metric; a document has the samples as they are."""
         names = list(dict.fromkeys(sample.name for sample in samples))
-        lines: dict[tuple[float, str], dict[str, str]] = {}
+        lines: dict[tuple[str, str], dict[str, str]] = {}
         for each in samples:
-            lines.setdefault((each.time, each.labels.get("deployment", "-")), {})[each.name] = f"{each.value:.4g}"
+            line = lines.setdefault((moment(each.time), each.labels.get("deployment", "-")), {})
+            line[each.name] = f"{each.value:.4g}"
         headings = ("TIME", "DEPLOYMENT", *map(str.upper, names))
-        rows = [[moment(at), who, *(of.get(name, "") for name in names)] for (at, who), of in lines.items()]
+        rows = [[at, who, *(of.get(name, "") for name in names)] for (at, who), of in lines.items()]
         documents = [
             {"name": each.name, "value": each.value, "time": moment(each.time), "labels": dict(each.labels)}
             for each in samples
