@@ -52,9 +52,11 @@ def script(emulated: Emulated, account: Account, tmp_path: Path) -> Callable[...
             environment |= {"PATH": f"{programs}:{environment['PATH']}", "HOME": str(tmp_path)}
         interpreter = ["sh"] if programs else [sys.executable, "-W", "ignore"]
         command = [*interpreter, str(FOREIGN / name), *arguments]
+        earlier = emulated.up.network.refused  # to other tests of this session
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        refused = [each for each in emulated.up.network.refused if each.host not in besides]
+        now = emulated.up.network.refused
+        refused = [each for each in now if each not in earlier and each.host not in besides]
         assert not refused, refused
         return done.stdout
 
