@@ -115,6 +115,8 @@ class Cloud:
         """Each row is its own prediction; beside them stands the model that was asked."""
         rows, endpoint = Request.model_validate_json(body).instances, self.get(path)
         chosen = pinned or random.choices([*endpoint["traffic"]], [*endpoint["traffic"].values()])[0]
+        with open(self.root / path / "asked", "a") as file:
+            file.write(f"{time.time()} {chosen}\n")
         if random.random() < endpoint["capture"]:
             kept = {"id": uuid.uuid4().hex, "time": time.time(), "rows": rows, "deployment": chosen}
             with open(self.root / path / "captured.jsonl", "a") as file:

@@ -237,7 +237,10 @@ class Telemetry:
         return [LogLine(line) for line in lines[int(cursor or 0) :]], str(len(lines))
 
     def metrics(self, have: State, window: Window) -> Iterator[Sample]:
-        return iter(())
+        for line in self.caller.read("asked", lambda: self.cloud.text(f"{have.id}/asked")).splitlines():
+            time, deployment = line.split()
+            if (window.start or 0.0) <= float(time) < (window.end or float("inf")):
+                yield Sample("requests", 1.0, float(time), {"deployment": deployment})
 
     def captured(self, have: State, window: Window) -> Iterator[Captured]:
         text = self.caller.read("captured", lambda: self.cloud.text(f"{have.id}/captured.jsonl"))
