@@ -81,7 +81,8 @@ def test_an_id_is_taken_until_it_is_removed(containers: ProcessContainers) -> No
 
 
 def test_stopping_is_asked_once_and_then_forced(containers: ProcessContainers) -> None:
-    line = "import signal,time; n=[]; signal.signal(15, lambda *_: print('asked', flush=True)); print('up', flush=True)"
+    # print() may be interrupted, and then not be called again; os.write may.
+    line = "import os,signal,time; signal.signal(15, lambda *_: os.write(1, b'asked\\n')); os.write(1, b'up\\n')"
     program = (sys.executable, "-c", line + "\nwhile True: time.sleep(1)")
     containers.start(Container("job", IMAGE, program, grace=3.0))
     until(lambda: "up" in output(containers), "it is up")
