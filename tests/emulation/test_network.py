@@ -22,7 +22,7 @@ from cloudml.emulation.network.authority import Authority, domain_of
 from cloudml.emulation.network.directory import Directory, Refused
 from cloudml.emulation.network.resolver import Resolver
 from cloudml.emulation.running import Running
-from cloudml.errors import AlreadyExists
+from cloudml.errors import AlreadyExists, Unavailable
 
 CLIENT = str(Path(__file__).with_name("tiny_client.py"))
 GOT = {
@@ -254,3 +254,10 @@ def test_what_was_started_ends_if_the_rest_does_not_start(tmp_path: Path) -> Non
         running.start([tiny.emulator, broken], tmp_path)
     with running.start([tiny.emulator], tmp_path) as again:  # nobody holds the folder any more
         assert set(again.clouds) == {"tiny"}
+
+
+def test_a_container_that_begins_while_all_ends_is_told_so(tmp_path: Path) -> None:
+    with running.start([Tiny().emulator], tmp_path / "emulation") as started:
+        network = started.network
+    with pytest.raises(Unavailable, match="has ended"):
+        network.namespace()

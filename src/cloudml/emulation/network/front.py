@@ -13,6 +13,7 @@ from cloudml.emulation.network.authority import Authority
 from cloudml.emulation.network.directory import Directory, Refused
 from cloudml.emulation.network.namespace import Handover
 from cloudml.emulation.network.proxy import Proxy
+from cloudml.errors import Unavailable
 
 METADATA = "169.254.169.254"
 BUNDLES = (  # where systems keep the roots that programs trust which no variable reaches
@@ -40,6 +41,7 @@ class Network:
         self._proxy = Proxy(self._directory, authority)
         self._folder = folder
         self._handover: Handover | None = None
+        self._ended = False
         metadata = any(route.host == METADATA for route in self._directory.routes)
         settings = folder / "settings"
         for name in ("aws", "azure", "gcloud"):
@@ -58,11 +60,13 @@ class Network:
         return self._always
 
     def namespace(self) -> Mapping[str, Any]:
-        """What a `cloudml.emulation.box.Box` needs to make such a namespace."""
+        """What a `cloudml.emulation.box.Box` needs to make such a namespace. Raises Unavailable once it has ended."""
         with self._lock:
+            if self._ended:
+                raise Unavailable("the emulated network has ended")
             if self._handover is None:
                 self._handover = Handover(self._proxy, self._directory, self._folder / "handover")
-        return self._handover.network()
+            return self._handover.network()
 
     def covers(self) -> Mapping[Path, tuple[str, ...]]:
         """Files that are to lie over those of the machine there."""
@@ -73,6 +77,8 @@ class Network:
         return self._directory.refused
 
     def close(self) -> None:
-        if self._handover:
-            self._handover.close()
+        with self._lock:  # no emulator begins a container in it from now on
+            self._ended = True
+            if self._handover:
+                self._handover.close()
         self._proxy.close()
