@@ -33,6 +33,7 @@ PHASES: Mapping[str, Phase] = {
 }
 CHILD = "cloudml-deployment"  # the tag of a child that says which deployment it is
 LONGEST = 180.0  # seconds of a request
+MOST_MIRRORED = 50  # per cent
 LAST_LINES = 5
 COLLECTIONS = ("request", "response")
 
@@ -101,6 +102,9 @@ class AzureEndpoints:
     # -- the way there -----------------------------------------------------------------------------------------------
 
     def _present(self, goal: Goal[specs.Endpoint], want: specs.Endpoint, have: State | None) -> Iterator[Call]:
+        _refuse_mirror(goal.key, want)
+        for deployment in want.deployments.values():  # also of one that runs already
+            _refuse(goal.key, want, deployment)
         children = list(_children(want))
         there = have if have is not None and have.id else None
         known = have.of(environments.KIND) if have else ()
@@ -169,7 +173,6 @@ class AzureEndpoints:
     ) -> Call:
         """The whole deployment, when it is changed too: there is no PATCH for what we change."""
         deployment, options = want.deployments[child.deployment], _options(want, child.deployment)
-        _refuse(goal.key, want, deployment)
         environment, _ = environments.serving(self._image_of(goal.key, deployment))
         properties: dict[str, Any] = {
             "endpointComputeType": "Managed",
@@ -328,6 +331,17 @@ def _refuse(key: Key, want: specs.Endpoint, deployment: specs.Deployment) -> Non
         if getattr(deployment.resources, name) is not None:
             hint = "leave it out, or choose a size by options.azureml.instance_type"
             raise ConfigError(f"{key}: a server's resources.{name} comes with its size on azureml", hint=hint)
+
+
+def _refuse_mirror(key: Key, want: specs.Endpoint) -> None:
+    """ConfigError for mirrored traffic that the service refuses (how-to-safely-rollout-online-endpoints)."""
+    for name, share in want.mirror.items():
+        if share and want.traffic.get(name):
+            said = f"{key}: {name} is mirrored to and has traffic; azureml mirrors to a deployment that answers nobody"
+            raise ConfigError(said, hint=f"give {name} either traffic or mirror")
+        if share > MOST_MIRRORED:
+            said = f"{key}: azureml mirrors up to {MOST_MIRRORED} per cent of the traffic, not {share}"
+            raise ConfigError(said, hint=f"set mirror.{name} to {MOST_MIRRORED} or less")
 
 
 def _ours(labels: Mapping[str, str]) -> dict[str, str]:

@@ -356,6 +356,32 @@ def test_automatic_scaling_is_refused_with_a_way_out() -> None:
     assert "scale.min and scale.max alike" in str(refused.value.hint)
 
 
+def test_automatic_scaling_of_what_runs_is_refused_too() -> None:
+    want = {"deployments": {"blue": {"model": "fraud:1a2b3c4d"}}}
+    made = render("endpoint", "fraud-api", Endpoint.model_validate(want))
+    child_name = next(call.target.rpartition("/")[2] for call in made if "/deployments/" in call.operation)
+    runs = {"traffic": 100, "owner": STACK, "servers": 1, "labels": {}}
+    parts = (Part("deployment", "blue", child_name, Phase.READY, facts=runs),)
+    facts: dict[str, Any] = {"shares": {child_name: 100}, "mirror": {}, "traffic": {"blue": 100}}
+    have = State(Key("endpoint", "fraud-api", STACK), Phase.READY, STACK, id="x", parts=parts, facts=facts)
+    scaled = {"deployments": {"blue": {"model": "fraud:1a2b3c4d", "scale": {"min": 1, "max": 3}}}}
+    with pytest.raises(Unsupported, match="rules of Azure Monitor"):
+        render("endpoint", "fraud-api", Endpoint.model_validate(scaled), have)
+
+
+@pytest.mark.parametrize(
+    ("shares", "says"),
+    [
+        ({"traffic": {"blue": 80, "green": 20}, "mirror": {"green": 20}}, "green is mirrored to and has traffic"),
+        ({"traffic": {"blue": 100}, "mirror": {"green": 80}}, "up to 50 per cent of the traffic, not 80"),
+    ],
+)
+def test_mirrored_traffic_that_the_service_refuses_is_refused_before(shares: dict[str, Any], says: str) -> None:
+    both = {name: {"model": "fraud:1a2b3c4d"} for name in ("blue", "green")}
+    with pytest.raises(ConfigError, match=says):
+        render("endpoint", "fraud-api", Endpoint.model_validate({"deployments": both, **shares}))
+
+
 def test_a_request_longer_than_the_service_allows_is_refused() -> None:
     with pytest.raises(ConfigError, match="180 s on azureml"):
         served(timeout=181)
