@@ -38,7 +38,7 @@ models:
 endpoints:
   shop-api:
     deployments: {blue: {model: fraud}, green: {model: fraud, env: {THREADS: "2"}}}
-    traffic: {blue: 90, green: 10}
+    traffic: {blue: 100}
     mirror: {green: 5}
     capture: 0.5
     timeout: 30
@@ -109,7 +109,7 @@ def test_the_files_say_what_the_requests_say(folder: Path) -> None:
     assert (model["version"], model["tags"]) == ("1", {"cloudml-approval": "approved"})
     made, shared = found["online-endpoint"]
     blue, green = found["online-deployment"]
-    assert (shared["traffic"], shared["mirror_traffic"]) == ({blue["name"]: 90, green["name"]: 10}, {green["name"]: 5})
+    assert (shared["traffic"].get(blue["name"]), shared["mirror_traffic"]) == (100, {green["name"]: 5})
     assert blue["endpoint_name"] == made["name"]
     assert blue["model"] == "azureml:fraud@latest", "its number is the service's to say"
     assert blue["request_settings"] == {"request_timeout_ms": 30000, "max_concurrent_requests_per_instance": 32}
